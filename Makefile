@@ -1,0 +1,34 @@
+# Everything below installs what it needs on a bare Debian 12, as root; only Rust comes from https://rustup.rs.
+
+PYTHON := /usr/bin/python3
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+export CARGO_TERM_COLOR ?= never
+
+.PHONY: help run test test-long lint setup packages peers release
+
+help:            ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+run: packages peers release  ## raise the lab around the release build, print what to try, stay until Ctrl-C
+	@$(PYTHON) -m tests.lab run
+
+test: setup      ## every check and test; ends with a line of counts
+	@$(PYTHON) -m tests.verify
+
+test-long: setup ## the same with many more generated cases, and the lab three times over
+	@$(PYTHON) -m tests.verify --long
+
+lint: setup      ## formatting, clippy, rustdoc, licences and sources of dependencies
+	@$(PYTHON) -m tests.verify --only lint
+
+setup: packages peers  ## install what the tests need and build the Tailscale clients
+	@tests/cargo_deny.sh
+
+packages:
+	@tests/install.sh
+
+peers: packages
+	@tests/peers/build.sh
+
+release: packages
+	cargo build --release --locked

@@ -1,0 +1,10 @@
+//! Small pieces without protocol nouns: randomness, wall-clock time, rates, sources, secrets, numbered slots, shared maps.
+//! Pure: no sockets, clocks, files or async.
+
+pub mod paged_map;
+pub mod rate;
+pub mod rng;
+pub mod secret;
+pub mod slots;
+pub mod source;
+pub mod wall_time;

@@ -1,0 +1,98 @@
+//! One request to the running genkan: HTTP/1.1 with JSON over its Unix socket.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::error::CliError;
+use crate::wire::admin::{ErrorBody, SOCKET};
+
+/// Longer than any command takes on the slowest card.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Longest answer, in bytes: thousands of nodes.
+const MAX_ANSWER: usize = 64 << 20;
+
+pub struct Client {
+    state: PathBuf,
+}
+
+impl Client {
+    pub fn new(state: &Path) -> Self {
+        Self { state: state.to_owned() }
+    }
+
+    /// `path` below `/api/v1`, percent-encoded.
+    pub async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+        self.ask(Method::GET, path, Bytes::new()).await
+    }
+
+    pub async fn write<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, CliError> {
+        let body = serde_json::to_vec(body).map_err(|error| CliError::Usage(error.to_string()))?;
+        self.ask(method, path, body.into()).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, CliError> {
+        let exchange = self.exchange(method, path, body);
+        let (ok, body) = tokio::time::timeout(TIMEOUT, exchange)
+            .await
+            .map_err(|_| CliError::Slow(TIMEOUT.as_secs()))??;
+        if !ok {
+            let error: ErrorBody = serde_json::from_slice(&body).map_err(broken)?;
+            return Err(CliError::Refused(error.message));
+        }
+        serde_json::from_slice(&body).map_err(broken)
+    }
+
+    /// Whether the answer is a success, and its body.
+    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<(bool, Bytes), CliError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"))
+            .header(header::HOST, "genkan")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(broken)?;
+        let stream = self.connect().await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        // How the connection ends is told by the answer, or by its absence.
+        tokio::spawn(connection);
+        collect(sender.send_request(request).await.map_err(broken)?).await
+    }
+
+    async fn connect(&self) -> Result<UnixStream, CliError> {
+        let socket = self.state.join(SOCKET);
+        UnixStream::connect(&socket).await.map_err(|error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                CliError::NotRunning { state: self.state.clone() }
+            }
+            ErrorKind::PermissionDenied => CliError::NoPermission(socket),
+            _ => CliError::File { path: socket, cause: error },
+        })
+    }
+}
+
+async fn collect(response: Response<Incoming>) -> Result<(bool, Bytes), CliError> {
+    let ok = response.status().is_success();
+    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+    Ok((ok, body.map_err(|error| CliError::Connection(error.to_string()))?.to_bytes()))
+}
+
+fn broken(error: impl std::error::Error) -> CliError {
+    CliError::Connection(error.to_string())
+}

@@ -1,0 +1,287 @@
+//! `genkan.toml`: every key optional, and so is the file.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use crate::coordinator::core::policy::Policy;
+use crate::edge::core::route::{Transport, Upstream};
+
+use super::decode::{Decoder, Keys, Table};
+use super::document::{Document, Node, Syntax};
+use super::exposure::{Layer, Placed, Route, Server};
+use super::model::{Acme, Lan, Log, LogFormat, Model, Ports};
+use super::problem::{Place, Problem};
+use super::{address, name, suggest};
+
+/// The file with every key explained and commented out; works as it is.
+pub const EXAMPLE: &str = include_str!("genkan.example.toml");
+
+const ROOT: Keys = Keys {
+    of: "genkan.toml",
+    known: &["coordinator", "acme", "lan", "ports", "log", "expose"],
+    planned: &["ddns", "network", "port_mapping"],
+};
+const COORDINATOR: Keys = Keys { of: "[coordinator]", known: &["name", "base_domain"], planned: &[] };
+const ACME: Keys = Keys { of: "[acme]", known: &["directory", "ca_file", "email"], planned: &[] };
+const LAN: Keys = Keys { of: "[lan]", known: &["interface", "address"], planned: &[] };
+const PORTS: Keys =
+    Keys { of: "[ports]", known: &["http", "https", "control", "stun", "wireguard", "admin"], planned: &[] };
+const LOG: Keys = Keys { of: "[log]", known: &["format", "level"], planned: &[] };
+const EXPOSE: Keys = Keys { of: "[[expose]]", known: &["listen", "to"], planned: &[] };
+
+/// What `genkan.toml` says, on its own.
+#[derive(Debug)]
+pub struct Settings {
+    /// Its `edge` and `policy` are empty.
+    pub model: Model,
+    /// The `[[expose]]` entries.
+    pub servers: Vec<Server>,
+    /// Where the coordinator's name stands, or should.
+    pub name_place: Place,
+    pub email_place: Place,
+    pub base_domain_place: Place,
+}
+
+/// Reads the file `file`; `policy` gives the names that `[[expose]]` may use, `None` when it could not be read.
+/// Errors: everything that is wrong in it.
+pub fn parse(file: &str, bytes: &[u8], policy: Option<&Policy>) -> Result<Settings, Vec<Problem>> {
+    let document = Document::parse(file, Syntax::Toml, bytes)?;
+    let mut reader = Reader { decoder: Decoder::new(&document), policy };
+    let settings = reader.settings(file, &document.root);
+    let problems = reader.decoder.finish();
+    if problems.is_empty() { Ok(settings) } else { Err(problems) }
+}
+
+struct Reader<'d> {
+    decoder: Decoder<'d>,
+    policy: Option<&'d Policy>,
+}
+
+impl<'d> Reader<'d> {
+    fn settings(&mut self, file: &str, root: &'d Node) -> Settings {
+        let mut model = Model::default();
+        let places = [(); 3].map(|()| Place::file(file));
+        let [mut name_place, mut email_place, mut base_domain_place] = places;
+        let Some(table) = self.decoder.table(root, &ROOT) else { unreachable!("a TOML document is a table") };
+        if let Some(coordinator) = self.section(table, "coordinator", &COORDINATOR) {
+            if let Some(node) = coordinator.value("name") {
+                model.name = self.host_name(node, "the coordinator's name");
+                name_place = self.decoder.place(node);
+            }
+            if let Some(node) = coordinator.value("base_domain") {
+                model.base_domain = self.host_name(node, "base_domain").unwrap_or(model.base_domain);
+                base_domain_place = self.decoder.place(node);
+            }
+        }
+        if let Some(acme) = self.section(table, "acme", &ACME) {
+            email_place = acme.value("email").map_or(email_place, |node| self.decoder.place(node));
+            model.acme = self.acme(acme);
+        }
+        model.lan = self.section(table, "lan", &LAN).map(|lan| self.lan(lan)).unwrap_or_default();
+        model.ports = self.section(table, "ports", &PORTS).map(|ports| self.ports(ports)).unwrap_or_default();
+        model.log = self.section(table, "log", &LOG).map(|log| self.log(log)).unwrap_or_default();
+        let servers = table.value("expose").map(|node| self.exposed(node)).unwrap_or_default();
+        Settings { model, servers, name_place, email_place, base_domain_place }
+    }
+
+    fn section(&mut self, table: Table<'d>, key: &str, keys: &Keys) -> Option<Table<'d>> {
+        self.decoder.table(table.value(key)?, keys)
+    }
+
+    fn host_name(&mut self, node: &'d Node, what: &str) -> Option<String> {
+        let text = self.decoder.text(node, what)?.to_ascii_lowercase();
+        let flaw = name::flaw(&text)
+            .or_else(|| (!text.contains('.')).then_some("it needs a dot: a label and its domain"));
+        let flaw = flaw.or_else(|| text.parse::<Ipv4Addr>().is_ok().then_some("it is an address"));
+        match flaw {
+            None => Some(text),
+            Some(flaw) => {
+                let problem = Problem::error("bad-name", format!("{what} cannot be \"{text}\": {flaw}"));
+                self.decoder.report(node.at, problem.cure("Write a DNS name such as \"hs.example.com\"."));
+                None
+            }
+        }
+    }
+
+    fn acme(&mut self, table: Table<'d>) -> Acme {
+        let mut acme = Acme::default();
+        if let Some(node) = table.value("directory")
+            && let Some(url) = self.decoder.text(node, "directory")
+        {
+            if !is_https(url) {
+                let problem = Problem::error("bad-url", format!("\"{url}\" is not an https:// address"));
+                self.decoder.report(
+                    node.at,
+                    problem.because("ACME is spoken over HTTPS only (RFC 8555, section 6.1)."),
+                );
+            }
+            url.clone_into(&mut acme.directory);
+        }
+        acme.ca_file =
+            table.value("ca_file").and_then(|node| self.decoder.text(node, "ca_file")).map(PathBuf::from);
+        if let Some(node) = table.value("email")
+            && let Some(email) = self.decoder.text(node, "email")
+        {
+            if !is_email(email) {
+                self.decoder.report(
+                    node.at,
+                    Problem::error("bad-email", format!("\"{email}\" is not an e-mail address")),
+                );
+            }
+            acme.email = Some(email.to_owned());
+        }
+        acme
+    }
+
+    fn lan(&mut self, table: Table<'d>) -> Lan {
+        let interface = table.value("interface").and_then(|node| {
+            let text = self.decoder.text(node, "interface")?;
+            // IFNAMSIZ of Linux, with its terminating zero.
+            if text.is_empty() || text.len() > 15 || text.contains(|c: char| c == '/' || c.is_whitespace()) {
+                let problem = Problem::error(
+                    "bad-interface",
+                    format!("\"{text}\" cannot be a network interface's name"),
+                );
+                self.decoder
+                    .report(node.at, problem.cure("Write it as `ip link` does, for example \"eth0\"."));
+            }
+            Some(text.to_owned())
+        });
+        let address = table.value("address").and_then(|node| {
+            let text = self.decoder.text(node, "address")?;
+            let address = text.parse::<Ipv4Addr>().ok();
+            if address.is_none() {
+                let problem = Problem::error("bad-address", format!("\"{text}\" is not an IPv4 address"));
+                self.decoder.report(node.at, problem.cure("Write it as \"192.168.1.10\", without a length."));
+            }
+            address
+        });
+        Lan { interface, address }
+    }
+
+    fn ports(&mut self, table: Table<'d>) -> Ports {
+        let mut ports = Ports::default();
+        let fields = [
+            ("http", &mut ports.http),
+            ("https", &mut ports.https),
+            ("control", &mut ports.control),
+            ("stun", &mut ports.stun),
+            ("wireguard", &mut ports.wireguard),
+            ("admin", &mut ports.admin),
+        ];
+        for (key, field) in fields {
+            if let Some(port) = table.value(key).and_then(|node| self.decoder.port(node, key)) {
+                *field = port;
+            }
+        }
+        ports
+    }
+
+    fn log(&mut self, table: Table<'d>) -> Log {
+        let mut log = Log::default();
+        if let Some(format) = self.choice(table, "format", &["text", "json"]) {
+            log.format = if format == "json" { LogFormat::Json } else { LogFormat::Text };
+        }
+        if let Some(level) = self.choice(table, "level", &["error", "warn", "info", "debug", "trace"]) {
+            log.level = level.parse().unwrap_or(log.level);
+        }
+        log
+    }
+
+    fn choice(&mut self, table: Table<'d>, key: &str, choices: &[&str]) -> Option<&'d str> {
+        let node = table.value(key)?;
+        let text = self.decoder.text(node, key)?;
+        if !choices.contains(&text) {
+            let problem = Problem::error("bad-choice", format!("{key} cannot be \"{text}\""));
+            self.decoder.report(node.at, problem.cure(suggest::cure(text, choices)));
+        }
+        Some(text)
+    }
+
+    fn exposed(&mut self, node: &'d Node) -> Vec<Server> {
+        let entries = self.decoder.list(node, "expose");
+        entries.iter().filter_map(|entry| self.exposure(entry)).collect()
+    }
+
+    fn exposure(&mut self, node: &'d Node) -> Option<Server> {
+        let table = self.decoder.table(node, &EXPOSE)?;
+        let (Some(listen_node), Some(to_node)) = (table.value("listen"), table.value("to")) else {
+            let problem = Problem::error("missing-key", "[[expose]] needs both listen and to");
+            self.decoder.report(
+                node.at,
+                problem.cure("For example listen = \"tcp/2222\" and to = \"machine-a:22\"."),
+            );
+            return None;
+        };
+        let listen_text = self.decoder.text(listen_node, "listen")?;
+        let to_text = self.decoder.text(to_node, "to")?;
+        let listen =
+            address::parse(&spell_out(listen_text)).and_then(|address| address.listen(Transport::Tcp));
+        let listen = self.sound(listen_node, listen);
+        let to = self.sound(to_node, address::parse(to_text));
+        let (listen, to) = (listen?, to?);
+        let upstream = self.resolve(to_node, to.upstream(listen.transport))?;
+        let placed = Placed { value: upstream, place: self.decoder.place(to_node) };
+        Some(Server {
+            name: listen_text.to_owned(),
+            layer: Layer::Layer4,
+            listen: vec![Placed { value: listen, place: self.decoder.place(listen_node) }],
+            routes: vec![Route {
+                place: self.decoder.place(node),
+                hosts: Vec::new(),
+                upstreams: vec![placed],
+            }],
+        })
+    }
+
+    fn sound<T>(&mut self, node: &Node, result: Result<T, Problem>) -> Option<T> {
+        result.map_err(|problem| self.decoder.report(node.at, problem)).ok()
+    }
+
+    /// Puts the address in the place of a host's name of the policy.
+    fn resolve(&mut self, node: &Node, upstream: Upstream) -> Option<Upstream> {
+        let Some(policy) = self.policy else { return Some(upstream) };
+        if upstream.host.parse::<std::net::IpAddr>().is_ok()
+            || upstream.host.contains('.')
+            || upstream.host == "localhost"
+        {
+            return Some(upstream);
+        }
+        match policy.hosts.get(&upstream.host) {
+            Some(prefix) if prefix.prefix_len() == prefix.max_prefix_len() => {
+                Some(Upstream { host: prefix.addr().to_string(), ..upstream })
+            }
+            _ => {
+                let names: Vec<&str> = policy.hosts.keys().map(String::as_str).collect();
+                let problem =
+                    Problem::error("unknown-host", format!("no host is called \"{}\"", upstream.host))
+                        .because("`to` takes a name of `hosts` in the policy, or an address.")
+                        .cure(suggest::cure(&upstream.host, &names));
+                self.decoder.report(node.at, problem);
+                None
+            }
+        }
+    }
+}
+
+/// `tcp/2222` is short for `tcp/:2222`.
+fn spell_out(listen: &str) -> String {
+    let is_port = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match listen.split_once('/') {
+        Some((network, port)) if is_port(port) => format!("{network}/:{port}"),
+        None if is_port(listen) => format!(":{listen}"),
+        _ => listen.to_owned(),
+    }
+}
+
+fn is_https(url: &str) -> bool {
+    let parsed = url.parse::<http::Uri>().ok();
+    parsed.is_some_and(|uri| {
+        uri.scheme_str() == Some("https") && uri.host().is_some_and(|host| !host.is_empty())
+    })
+}
+
+fn is_email(text: &str) -> bool {
+    let sound = |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c == '@');
+    text.split_once('@').is_some_and(|(local, domain)| sound(local) && sound(domain))
+}

@@ -1,0 +1,13 @@
+//! Pure state machines of the edge.
+
+pub mod acme_order;
+pub mod balance;
+pub mod certificate;
+pub mod dispatch;
+pub mod headers;
+pub mod host_route;
+pub mod limits;
+pub mod listen_plan;
+pub mod relay_flow;
+pub mod route;
+pub mod udp_flows;

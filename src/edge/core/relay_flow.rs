@@ -1,0 +1,279 @@
+//! One relayed TCP connection: what to do next, given what has ended.
+//!
+//! ```text
+//! dial, dial the next, ... -> two lanes, each: receive -> send (again, until all is out) -> receive -> ... -> end -> finish writing
+//! ```
+//!
+//! A lane holds at most one chunk and does not receive while it holds one: a slow receiver stops the reads from its sender, and
+//! the memory of a connection is two chunks. The owner carries out [`Step`]s and reports each end exactly once.
+
+use std::time::{Duration, Instant};
+
+/// An end of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Client,
+    Upstream,
+}
+
+/// What the owner does now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Connect to the upstream with this place in the order; ends with `handle_dialed`.
+    Dial(usize),
+    /// Receive one chunk from this side; ends with `handle_received`.
+    Receive(Side),
+    /// Send what is left of the chunk to this side; ends with `handle_sent`.
+    Send(Side),
+    /// Tell this side that no more will come (shutdown of the writing half). Nothing is reported.
+    FinishWriting(Side),
+    /// End every operation in flight; each still reports its own end.
+    Cancel,
+    /// Nothing is in flight: close both sockets. The last step.
+    Close(Ending),
+}
+
+/// How a connection ended. All but `Finished` close with a reset, so that nobody takes a torn stream for a whole one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Both sides said that no more would come, and everything was passed on.
+    Finished,
+    /// One side, or the network, broke it off.
+    Reset,
+    /// No byte for as long as the route allows.
+    Idle,
+    /// No upstream could be reached.
+    Unreachable,
+    /// The route is stopped.
+    Stopped,
+}
+
+/// What one receive gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    Bytes(usize),
+    /// The side will send no more.
+    End,
+    Fault,
+}
+
+/// A socket does not work any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault;
+
+#[derive(Debug)]
+pub struct RelayFlow {
+    phase: Phase,
+    /// Why everything is being torn down.
+    broken: Option<Ending>,
+    cancelled: bool,
+    last_progress: Instant,
+    idle: Option<Duration>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Dialing {
+        attempt: usize,
+        attempts: usize,
+        in_flight: bool,
+    },
+    /// The lanes from the client and from the upstream.
+    Relaying([Lane; 2]),
+    Closed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    Empty,
+    Receiving,
+    /// Bytes left of the chunk.
+    Holding(usize),
+    Sending(usize),
+    /// All is passed on, the other side does not know yet.
+    Ending,
+    Ended,
+    /// The receiver is gone: what comes has nowhere to go.
+    Dead,
+}
+
+impl Side {
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Upstream,
+            Self::Upstream => Self::Client,
+        }
+    }
+}
+
+impl RelayFlow {
+    /// A connection just accepted, with so many upstreams to try; `idle` counts from the end of the dial.
+    #[must_use]
+    pub fn new(attempts: usize, idle: Option<Duration>, now: Instant) -> Self {
+        let phase = Phase::Dialing { attempt: 0, attempts, in_flight: false };
+        Self { phase, broken: None, cancelled: false, last_progress: now, idle }
+    }
+
+    /// The next thing to do, until `None`.
+    pub fn poll_step(&mut self) -> Option<Step> {
+        if let Some(ending) = self.broken {
+            return self.poll_teardown(ending);
+        }
+        match &mut self.phase {
+            Phase::Dialing { attempt, attempts, .. } if attempt == attempts => {
+                self.broken = Some(Ending::Unreachable);
+                self.poll_teardown(Ending::Unreachable)
+            }
+            Phase::Dialing { in_flight: true, .. } | Phase::Closed => None,
+            Phase::Dialing { attempt, in_flight, .. } => {
+                *in_flight = true;
+                Some(Step::Dial(*attempt))
+            }
+            Phase::Relaying(lanes) => {
+                let [client, upstream] = lanes;
+                let step = client.poll(Side::Client).or_else(|| upstream.poll(Side::Upstream));
+                step.or_else(|| self.poll_finished())
+            }
+        }
+    }
+
+    /// The dial asked for has ended.
+    pub fn handle_dialed(&mut self, result: Result<(), Fault>, now: Instant) {
+        let Phase::Dialing { attempt, in_flight, .. } = &mut self.phase else { return };
+        if !std::mem::take(in_flight) {
+            return;
+        }
+        match result {
+            Ok(()) => {
+                self.phase = Phase::Relaying([Lane::Empty; 2]);
+                self.last_progress = now;
+            }
+            Err(Fault) => *attempt += 1,
+        }
+    }
+
+    /// The receive from this side has ended.
+    pub fn handle_received(&mut self, from: Side, received: Received, now: Instant) {
+        let Some(lane) = self.lane(from).filter(|lane| **lane == Lane::Receiving) else { return };
+        *lane = match received {
+            Received::Bytes(count) if count > 0 => Lane::Holding(count),
+            Received::Bytes(_) | Received::End => Lane::Ending,
+            Received::Fault => Lane::Dead,
+        };
+        match received {
+            Received::Fault => self.abort(Ending::Reset),
+            Received::Bytes(_) | Received::End => self.last_progress = now,
+        }
+    }
+
+    /// The send to this side has ended, with so many bytes out. After a fault the other lane goes on: what the broken side
+    /// said before it broke still arrives.
+    pub fn handle_sent(&mut self, to: Side, result: Result<usize, Fault>, now: Instant) {
+        let Some(lane) = self.lane(to.other()) else { return };
+        let Lane::Sending(left) = *lane else { return };
+        *lane = match result {
+            Ok(count) if count >= left => Lane::Empty,
+            Ok(count) if count > 0 => Lane::Holding(left - count),
+            Ok(_) | Err(Fault) => Lane::Dead,
+        };
+        if *lane != Lane::Dead {
+            self.last_progress = now;
+        }
+    }
+
+    /// Tears the connection down, unless that has begun already.
+    pub fn abort(&mut self, ending: Ending) {
+        if !matches!(self.phase, Phase::Closed) {
+            self.broken.get_or_insert(ending);
+        }
+    }
+
+    /// When the idle limit passes; there is no other deadline.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Ending)> {
+        let relaying = matches!(self.phase, Phase::Relaying(_)) && self.broken.is_none();
+        let deadline =
+            self.idle.filter(|_| relaying).and_then(|idle| self.last_progress.checked_add(idle))?;
+        Some((deadline, Ending::Idle))
+    }
+
+    /// Acts on a deadline that has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some((deadline, ending)) = self.poll_timeout()
+            && now >= deadline
+        {
+            self.abort(ending);
+        }
+    }
+
+    fn lane(&mut self, from: Side) -> Option<&mut Lane> {
+        let Phase::Relaying([client, upstream]) = &mut self.phase else { return None };
+        Some(match from {
+            Side::Client => client,
+            Side::Upstream => upstream,
+        })
+    }
+
+    fn in_flight(&self) -> bool {
+        match &self.phase {
+            Phase::Dialing { in_flight, .. } => *in_flight,
+            Phase::Relaying(lanes) => {
+                lanes.iter().any(|lane| matches!(lane, Lane::Receiving | Lane::Sending(_)))
+            }
+            Phase::Closed => false,
+        }
+    }
+
+    fn poll_teardown(&mut self, ending: Ending) -> Option<Step> {
+        if matches!(self.phase, Phase::Closed) {
+            return None;
+        }
+        if !self.in_flight() {
+            self.phase = Phase::Closed;
+            return Some(Step::Close(ending));
+        }
+        (!std::mem::replace(&mut self.cancelled, true)).then_some(Step::Cancel)
+    }
+
+    fn poll_finished(&mut self) -> Option<Step> {
+        let Phase::Relaying(lanes) = self.phase else { return None };
+        let over = |lane: &Lane| matches!(lane, Lane::Ended | Lane::Dead);
+        if !lanes.iter().all(over) {
+            return None;
+        }
+        let dead = lanes.contains(&Lane::Dead);
+        self.phase = Phase::Closed;
+        Some(Step::Close(if dead { Ending::Reset } else { Ending::Finished }))
+    }
+}
+
+impl Lane {
+    fn poll(&mut self, from: Side) -> Option<Step> {
+        let (next, step) = match *self {
+            Self::Empty => (Self::Receiving, Step::Receive(from)),
+            Self::Holding(left) => (Self::Sending(left), Step::Send(from.other())),
+            Self::Ending => (Self::Ended, Step::FinishWriting(from.other())),
+            Self::Receiving | Self::Sending(_) | Self::Ended | Self::Dead => return None,
+        };
+        *self = next;
+        Some(step)
+    }
+}
+
+impl Ending {
+    /// As counters name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Reset => "reset",
+            Self::Idle => "idle",
+            Self::Unreachable => "unreachable",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! The layer 4 servers being served: one route per transport and listening address.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_core::RngCore;
+use tokio::task::JoinSet;
+
+use super::core::route::{Layer4Server, Listen, Transport, Upstream};
+use super::metrics::UdpMetrics;
+use super::relay::{Relay, RelayError, RelayHandle, RelayRoute};
+use super::udp_proxy::{self, UdpError, UdpHandle, UdpRoute};
+use crate::base::rng::SeededRng;
+
+/// How often, and how long apart, a taken address is tried again.
+const PATIENT_TRIES: usize = 20;
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Why a route is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum Layer4Error {
+    #[error(transparent)]
+    Tcp(#[from] RelayError),
+    #[error(transparent)]
+    Udp(#[from] UdpError),
+}
+
+/// See the module. Dropped, every route ends at once.
+pub struct Layer4 {
+    relay: Arc<dyn Relay>,
+    udp: UdpMetrics,
+    rng: SeededRng,
+    routes: BTreeMap<Listen, Route>,
+}
+
+struct Route {
+    upstreams: Vec<Upstream>,
+    handle: Handle,
+}
+
+enum Handle {
+    Tcp(RelayHandle),
+    Udp(UdpHandle),
+}
+
+impl Layer4 {
+    #[must_use]
+    pub fn new(relay: Arc<dyn Relay>, udp: UdpMetrics, rng: SeededRng) -> Self {
+        Self { relay, udp, rng, routes: BTreeMap::new() }
+    }
+
+    /// Makes the routes those of `servers`. A route that keeps its address keeps its connections and flows (and its name in the
+    /// counters); one that goes gives its connections `grace`.
+    ///
+    /// # Errors
+    /// [`Layer4Error`]; everything is as it was then, but for routes whose port went to the one that failed.
+    pub async fn set(&mut self, servers: &[Layer4Server], grace: Duration) -> Result<(), Layer4Error> {
+        let wanted = wanted(servers);
+        let gone: Vec<Listen> = self.routes.keys().filter(|at| !wanted.contains_key(at)).copied().collect();
+        let new = wanted.iter().filter(|(at, _)| !self.routes.contains_key(at));
+        let (heirs, others): (Vec<_>, Vec<_>) =
+            new.partition(|(at, _)| gone.iter().any(|gone| shares_port(gone, at)));
+        // What can fail comes first, while nothing has been given up for it.
+        let mut begun = BTreeMap::new();
+        for (at, server) in others {
+            begun.insert(*at, self.try_start(*at, server)?);
+        }
+        for route in gone.iter().filter_map(|at| self.routes.remove(at)) {
+            tokio::spawn(route.stop(grace));
+        }
+        self.routes.append(&mut begun);
+        for (at, server) in heirs {
+            let route = self.start_patiently(*at, server).await?;
+            self.routes.insert(*at, route);
+        }
+        for (at, server) in wanted {
+            self.routes.entry(at).and_modify(|route| route.follow(&server.upstreams));
+        }
+        Ok(())
+    }
+
+    /// Ends every route, giving connections `grace`.
+    pub async fn stop(&mut self, grace: Duration) {
+        let routes = std::mem::take(&mut self.routes);
+        let ending: JoinSet<()> = routes.into_values().map(|route| route.stop(grace)).collect();
+        ending.join_all().await;
+    }
+
+    /// A route that has just ended may hold a wider or narrower address of the same port for a moment longer.
+    async fn start_patiently(&mut self, at: Listen, server: &Layer4Server) -> Result<Route, Layer4Error> {
+        for _ in 0..PATIENT_TRIES {
+            match self.try_start(at, server) {
+                Err(error) if error.is_taken() => tokio::time::sleep(PATIENCE).await,
+                other => return other,
+            }
+        }
+        self.try_start(at, server)
+    }
+
+    fn try_start(&mut self, at: Listen, server: &Layer4Server) -> Result<Route, Layer4Error> {
+        let upstreams = server.upstreams.clone();
+        let handle = match at.transport {
+            Transport::Tcp => {
+                let route = RelayRoute::new(&server.name, at.address, upstreams);
+                Handle::Tcp(self.relay.start(route)?)
+            }
+            Transport::Udp => {
+                let route = UdpRoute::new(&server.name, at.address, upstreams);
+                let mut seed = [0; 32];
+                self.rng.fill_bytes(&mut seed);
+                Handle::Udp(udp_proxy::start(&route, &self.udp, SeededRng::new(seed))?)
+            }
+        };
+        Ok(Route { upstreams: server.upstreams.clone(), handle })
+    }
+}
+
+impl Route {
+    fn follow(&mut self, upstreams: &[Upstream]) {
+        if self.upstreams == upstreams {
+            return;
+        }
+        self.upstreams = upstreams.to_vec();
+        match &self.handle {
+            Handle::Tcp(handle) => handle.set_upstreams(upstreams.to_vec()),
+            Handle::Udp(handle) => handle.set_upstreams(upstreams.to_vec()),
+        }
+    }
+
+    async fn stop(self, grace: Duration) {
+        match self.handle {
+            Handle::Tcp(handle) => handle.stop(grace).await,
+            // Datagrams have no end to wait for.
+            Handle::Udp(handle) => handle.stop().await,
+        }
+    }
+}
+
+impl Layer4Error {
+    fn is_taken(&self) -> bool {
+        match self {
+            Self::Tcp(RelayError::Listen { source, .. }) | Self::Udp(UdpError::Listen { source, .. }) => {
+                source.kind() == io::ErrorKind::AddrInUse
+            }
+            Self::Tcp(_) | Self::Udp(_) => false,
+        }
+    }
+}
+
+/// Whether only one of the two may be able to listen.
+fn shares_port(one: &Listen, other: &Listen) -> bool {
+    one.transport == other.transport && one.address.port() == other.address.port()
+}
+
+/// The servers by where they listen; of two on one address the first is served.
+fn wanted(servers: &[Layer4Server]) -> BTreeMap<Listen, &Layer4Server> {
+    let mut wanted = BTreeMap::new();
+    for server in servers {
+        for listen in &server.listen {
+            wanted.entry(*listen).or_insert(server);
+        }
+    }
+    wanted
+}

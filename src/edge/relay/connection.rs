@@ -1,0 +1,243 @@
+//! One connection in the `io_uring` loop: carries out the steps of its [`RelayFlow`] on the ring.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::route::{Dialed, Permit, RouteState};
+use super::socket;
+use crate::base::slots::SlotId;
+use crate::edge::core::relay_flow::{Ending, Fault, Received, RelayFlow, Side, Step};
+use crate::edge::metrics::Direction;
+use crate::edge::targets::{Lease, Target};
+use crate::sys::uring::{Chunk, Event, OperationId, Ring};
+
+/// Upstreams tried for one client; with the default time-out it waits 40 s at the worst.
+const MAX_ATTEMPTS: usize = 8;
+
+/// What an operation in the ring belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Token {
+    /// A command may have come.
+    Wake,
+    /// The listener of the route with this number.
+    Accept(u64),
+    Connection(SlotId, Operation),
+    /// Its end says nothing new.
+    Ignored,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Operation {
+    Dial(usize),
+    Receive(Side),
+    Send(Side),
+}
+
+pub(super) struct Connection {
+    pub route: u64,
+    pub flow: RelayFlow,
+    id: SlotId,
+    client: Rc<OwnedFd>,
+    upstream: Option<Rc<OwnedFd>>,
+    /// Held by a lane between its receive and its send, by where the bytes came from.
+    chunks: [Option<Chunk>; 2],
+    /// What to cancel, by lane; a dial counts as the client's. An id that has ended is harmless.
+    in_flight: [Option<OperationId>; 2],
+    plan: Vec<Arc<Target>>,
+    lease: Option<Lease>,
+    permit: Permit,
+    peer: SocketAddr,
+    opened: Instant,
+    bytes: [u64; 2],
+}
+
+impl Connection {
+    pub fn new(route: u64, client: OwnedFd, peer: SocketAddr, permit: Permit, now: Instant) -> Self {
+        let mut plan = permit.state().plan(peer.ip(), now);
+        plan.truncate(MAX_ATTEMPTS);
+        Self {
+            route,
+            flow: RelayFlow::new(plan.len(), permit.state().limits.idle, now),
+            id: SlotId::from_bits(u64::MAX),
+            client: Rc::new(client),
+            upstream: None,
+            chunks: [None, None],
+            in_flight: [None, None],
+            plan,
+            lease: None,
+            permit,
+            peer,
+            opened: now,
+            bytes: [0; 2],
+        }
+    }
+
+    /// For want of room: the client sees a reset.
+    pub fn refuse(self) {
+        socket::reset_on_close(&self.client);
+    }
+
+    /// Its number in the loop, which all its operations carry.
+    pub fn set_id(&mut self, id: SlotId) {
+        self.id = id;
+    }
+
+    /// Takes in the end of one operation.
+    pub fn handle(&mut self, operation: Operation, event: Event, now: Instant, ring: &mut Ring<Token>) {
+        match (operation, event) {
+            (Operation::Dial(attempt), Event::Connected(result)) => self.handle_dialed(attempt, result, now),
+            (Operation::Receive(from), Event::Received(result)) => self.handle_received(from, result, now),
+            (Operation::Send(to), Event::Sent { chunk, result }) => {
+                self.handle_sent(to, chunk, result, now, ring);
+            }
+            (operation, _) => tracing::error!(?operation, "the ring answered with another operation's event"),
+        }
+    }
+
+    /// Does what can be done now; true when the connection is over and wants to be dropped.
+    pub fn advance(&mut self, now: Instant, ring: &mut Ring<Token>) -> bool {
+        while let Some(step) = self.flow.poll_step() {
+            match step {
+                Step::Dial(attempt) => self.dial(attempt, now, ring),
+                Step::Receive(from) => self.receive(from, now, ring),
+                Step::Send(to) => self.send(to, now, ring),
+                Step::FinishWriting(side) => self.finish_writing(side),
+                Step::Cancel => self.cancel(ring),
+                Step::Close(ending) => {
+                    self.close(ending, now, ring);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn dial(&mut self, attempt: usize, now: Instant, ring: &mut Ring<Token>) {
+        let target = &self.plan[attempt];
+        let token = Token::Connection(self.id, Operation::Dial(attempt));
+        let limit = self.state().limits.dial_timeout;
+        let begun = socket::outgoing(target.address).and_then(|socket| {
+            let socket = Rc::new(socket);
+            let operation = ring.connect(&socket, target.address, limit, token)?;
+            Ok((socket, operation))
+        });
+        match begun {
+            Ok((socket, operation)) => {
+                self.upstream = Some(socket);
+                self.in_flight[Side::Client as usize] = Some(operation);
+            }
+            Err(error) => self.handle_dialed(attempt, Err(error), now),
+        }
+    }
+
+    fn handle_dialed(&mut self, attempt: usize, result: io::Result<()>, now: Instant) {
+        let target = &self.plan[attempt];
+        let outcome = result.as_ref().map_or_else(Dialed::from_error, |()| Dialed::Connected);
+        self.state().count_dialed(target, outcome, now);
+        if let Err(error) = &result {
+            tracing::debug!(route = self.state().name, upstream = target.upstream, %error, "dial failed");
+            self.upstream = None;
+        } else {
+            self.lease = Some(target.lease());
+        }
+        self.flow.handle_dialed(result.map_err(|_| Fault), now);
+    }
+
+    fn receive(&mut self, from: Side, now: Instant, ring: &mut Ring<Token>) {
+        let token = Token::Connection(self.id, Operation::Receive(from));
+        match self.socket(from).map(|socket| ring.receive(socket, token)) {
+            Some(Ok(operation)) => self.in_flight[from as usize] = Some(operation),
+            _ => self.flow.handle_received(from, Received::Fault, now),
+        }
+    }
+
+    fn handle_received(&mut self, from: Side, result: io::Result<Option<Chunk>>, now: Instant) {
+        let received = match &result {
+            Ok(Some(chunk)) => Received::Bytes(chunk.len()),
+            Ok(None) => Received::End,
+            Err(_) => Received::Fault,
+        };
+        self.chunks[from as usize] = result.ok().flatten();
+        self.flow.handle_received(from, received, now);
+    }
+
+    fn send(&mut self, to: Side, now: Instant, ring: &mut Ring<Token>) {
+        let token = Token::Connection(self.id, Operation::Send(to));
+        let chunk = self.chunks[to.other() as usize].take();
+        match self.socket(to).zip(chunk).map(|(socket, chunk)| ring.send(socket, chunk, token)) {
+            Some(Ok(operation)) => self.in_flight[to.other() as usize] = Some(operation),
+            _ => self.flow.handle_sent(to, Err(Fault), now),
+        }
+    }
+
+    fn handle_sent(
+        &mut self,
+        to: Side,
+        mut chunk: Chunk,
+        result: io::Result<usize>,
+        now: Instant,
+        ring: &mut Ring<Token>,
+    ) {
+        if let Ok(count) = result {
+            chunk.advance(count);
+            self.bytes[to as usize] += count as u64;
+            self.state().count_bytes(direction(to), count);
+        }
+        if chunk.is_empty() || result.is_err() {
+            ring.give_back(chunk);
+        } else {
+            self.chunks[to.other() as usize] = Some(chunk);
+        }
+        self.flow.handle_sent(to, result.map_err(|_| Fault), now);
+    }
+
+    // Not by the ring: it hands shutdown to a worker thread, and here it never blocks.
+    fn finish_writing(&self, side: Side) {
+        if let Some(socket) = self.socket(side) {
+            socket::finish_writing(socket);
+        }
+    }
+
+    fn cancel(&self, ring: &mut Ring<Token>) {
+        for operation in self.in_flight.into_iter().flatten() {
+            if let Err(error) = ring.cancel(operation, Token::Ignored) {
+                // It then ends when the peer does something, or by keep-alive.
+                tracing::warn!(%error, "an operation of a connection cannot be cancelled");
+            }
+        }
+    }
+
+    fn close(&mut self, ending: Ending, now: Instant, ring: &mut Ring<Token>) {
+        self.chunks.iter_mut().filter_map(Option::take).for_each(|chunk| ring.give_back(chunk));
+        if ending != Ending::Finished {
+            socket::reset_on_close(&self.client);
+            self.upstream.iter().for_each(socket::reset_on_close);
+        }
+        self.state().count_closed(ending);
+        let [bytes_out, bytes_in] = self.bytes;
+        let seconds = now.saturating_duration_since(self.opened).as_secs_f64();
+        tracing::debug!(route = self.state().name, peer = %self.peer, ?ending, bytes_in, bytes_out, seconds, "closed");
+    }
+
+    fn socket(&self, side: Side) -> Option<&Rc<OwnedFd>> {
+        match side {
+            Side::Client => Some(&self.client),
+            Side::Upstream => self.upstream.as_ref(),
+        }
+    }
+
+    fn state(&self) -> &Arc<RouteState> {
+        self.permit.state()
+    }
+}
+
+fn direction(to: Side) -> Direction {
+    match to {
+        Side::Upstream => Direction::In,
+        Side::Client => Direction::Out,
+    }
+}

@@ -1,0 +1,58 @@
+//! Layer 4 TCP: bytes of a connection go on to an upstream as they are.
+//!
+//! ```text
+//! accept -> ceilings -> order of upstreams -> dial, next on failure -> bytes both ways -> each end closes on its own
+//! ```
+//!
+//! [`choose`] gives the `io_uring` loop ([`UringRelay`]) where the kernel has it, else the same behaviour on tokio ([`CopyRelay`]).
+//! What one connection does next is decided by `core::relay_flow`; what the connections of a route share is in `route`.
+
+mod connection;
+mod copy;
+mod handle;
+mod reactor;
+mod route;
+mod socket;
+mod types;
+mod uring;
+
+use std::sync::Arc;
+
+use crate::base::rng::SeededRng;
+use crate::edge::metrics::RelayMetrics;
+
+pub use copy::CopyRelay;
+pub use handle::RelayHandle;
+pub use types::{RelayError, RelayLimits, RelayRoute};
+pub use uring::UringRelay;
+
+/// Something that can serve layer 4 TCP routes until their handles are stopped or dropped.
+pub trait Relay: Send + Sync {
+    /// Listens at `route.listen` and relays from now on. Called inside a tokio runtime, which resolves upstream names.
+    ///
+    /// # Errors
+    /// [`RelayError`]: the address cannot be bound, or the route makes no sense.
+    fn start(&self, route: RelayRoute) -> Result<RelayHandle, RelayError>;
+}
+
+/// Reactor threads: one carries a home uplink many times over, and leaves the other cores to the tunnel and TLS.
+const THREADS: usize = 1;
+
+/// The `io_uring` relay, or the one on tokio where the kernel refuses `io_uring`. The log says which.
+#[must_use]
+pub fn choose(metrics: RelayMetrics, seed: [u8; 32]) -> Arc<dyn Relay> {
+    let rng = SeededRng::new(seed);
+    match UringRelay::new(THREADS, metrics.clone(), rng.clone()) {
+        Ok(relay) => {
+            tracing::info!(engine = "io_uring", threads = THREADS, "layer 4 relay is ready");
+            Arc::new(relay)
+        }
+        Err(error) => {
+            tracing::warn!(engine = "epoll", %error, "the kernel refuses io_uring; layer 4 relay is ready without it");
+            Arc::new(CopyRelay::new(metrics, rng))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

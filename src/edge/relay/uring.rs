@@ -1,0 +1,142 @@
+//! The relay on `io_uring`: threads that each own a ring, and the way to command them.
+//!
+//! With several threads the kernel spreads connections over them (`SO_REUSEPORT`), and a connection lives and dies in one.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use socket2::Socket;
+
+use super::handle::{Done, Stop};
+use super::reactor::{Command, Reactor};
+use super::route::RouteState;
+use super::types::{RelayError, RelayRoute};
+use super::{Relay, RelayHandle, socket};
+use crate::base::rng::SeededRng;
+use crate::edge::metrics::RelayMetrics;
+
+/// Commands on their way to one thread; whoever sends more waits.
+const COMMANDS: usize = 64;
+
+/// The `io_uring` relay. Its threads end when it and all handles are gone.
+pub struct UringRelay {
+    threads: Vec<Arc<Remote>>,
+    routes: AtomicU64,
+    metrics: RelayMetrics,
+    rng: Mutex<SeededRng>,
+}
+
+/// Commands one reactor.
+struct Remote {
+    commands: Option<SyncSender<Command>>,
+    wake: Arc<EventFd>,
+}
+
+impl UringRelay {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// The kernel's: `io_uring` is absent, forbidden or too old, or there can be no more threads.
+    pub fn new(threads: usize, metrics: RelayMetrics, rng: SeededRng) -> io::Result<Self> {
+        let threads = (0..threads.max(1)).map(|_| spawn(metrics.clone())).collect::<io::Result<_>>()?;
+        Ok(Self { threads, routes: AtomicU64::new(0), metrics, rng: Mutex::new(rng) })
+    }
+
+    fn listeners(&self, route: &RelayRoute) -> io::Result<Vec<Socket>> {
+        let shared = self.threads.len() > 1;
+        let first = socket::listen(route.listen, shared)?;
+        let mut address = route.listen;
+        address.set_port(bound(&first)?.port());
+        let mut all = vec![first];
+        for _ in 1..self.threads.len() {
+            all.push(socket::listen(address, shared)?);
+        }
+        Ok(all)
+    }
+}
+
+impl Relay for UringRelay {
+    fn start(&self, route: RelayRoute) -> Result<RelayHandle, RelayError> {
+        let rng = fork(&self.rng);
+        let state = RouteState::new(&route, &self.metrics, rng)?;
+        let failed = |source| RelayError::Listen { address: route.listen, source };
+        let listeners = self.listeners(&route).map_err(failed)?;
+        let address = bound(&listeners[0]).map_err(failed)?;
+        let number = self.routes.fetch_add(1, Ordering::Relaxed);
+        for (thread, listener) in self.threads.iter().zip(listeners) {
+            let (listener, state) = (listener.into(), Arc::clone(&state));
+            thread.send(Command::Serve { route: number, listener, state })?;
+        }
+        let threads = self.threads.clone();
+        let stop: Stop = Box::new(move |grace, done: Done| {
+            for thread in &threads {
+                // A thread that is gone took its connections with it.
+                thread.send(Command::Stop { route: number, grace, done: Arc::clone(&done) }).ok();
+            }
+        });
+        Ok(RelayHandle::new(address, state, stop))
+    }
+}
+
+/// A generator of its own for one route.
+pub(super) fn fork(rng: &Mutex<SeededRng>) -> SeededRng {
+    SeededRng::new(rng.lock().unwrap_or_else(PoisonError::into_inner).bytes())
+}
+
+pub(super) fn bound(listener: &Socket) -> io::Result<std::net::SocketAddr> {
+    listener.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+fn spawn(metrics: RelayMetrics) -> io::Result<Arc<Remote>> {
+    let (commands, queue) = sync_channel(COMMANDS);
+    let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+    let (ready, started) = sync_channel(1);
+    let thread_wake = wake.clone();
+    thread::Builder::new()
+        .name("genkan-relay".to_owned())
+        .spawn(move || run(queue, &thread_wake, metrics, &ready))?;
+    started.recv().map_err(io::Error::other)??;
+    Ok(Arc::new(Remote { commands: Some(commands), wake }))
+}
+
+/// The thread. The ring is made here because only the thread that made it may use it.
+fn run(queue: Receiver<Command>, wake: &EventFd, metrics: RelayMetrics, ready: &SyncSender<io::Result<()>>) {
+    let reactor = duplicate(wake).and_then(|wake| Reactor::new(queue, wake, metrics));
+    let (mut reactor, report) = match reactor {
+        Ok(reactor) => (Some(reactor), Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    if ready.send(report).is_err() {
+        return;
+    }
+    if let Some(Err(error)) = reactor.as_mut().map(Reactor::run) {
+        tracing::error!(%error, "the relay's ring has failed; its routes are not served any more");
+    }
+}
+
+fn duplicate(wake: &EventFd) -> io::Result<OwnedFd> {
+    use std::os::fd::AsFd;
+    wake.as_fd().try_clone_to_owned()
+}
+
+impl Remote {
+    fn send(&self, command: Command) -> Result<(), RelayError> {
+        let commands = self.commands.as_ref().ok_or(RelayError::Unresponsive)?;
+        commands.send(command).map_err(|_| RelayError::Unresponsive)?;
+        self.wake.write(1).map_err(|_| RelayError::Unresponsive)?;
+        Ok(())
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        // The closed queue tells the thread to end, the wake-up to look.
+        self.commands = None;
+        self.wake.write(1).ok();
+    }
+}

@@ -1,0 +1,155 @@
+//! The listening socket: datagrams in batches, each with the address of ours that it came to, which answers leave from.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+
+use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, RecvMsg, SockaddrStorage, recvmsg, sendmsg, setsockopt,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+use crate::edge::core::udp_flows::FlowKey;
+
+/// Datagrams taken per wake-up, so that other tasks get their turn.
+const BATCH: usize = 32;
+/// No UDP payload is larger.
+pub(super) const MAX_DATAGRAM: usize = 65_535;
+/// Asked for; the kernel grants what `net.core.rmem_max` allows. A burst of 1,000 full datagrams while the task waits.
+const RECEIVE_BUFFER: usize = 1 << 20;
+
+pub(super) struct DatagramSocket {
+    socket: UdpSocket,
+    local: SocketAddr,
+}
+
+/// Datagrams received together. The arena's pages are touched only as far as datagrams reach.
+pub(super) struct Batch {
+    arena: Box<[u8]>,
+    datagrams: Vec<(FlowKey, usize)>,
+}
+
+impl DatagramSocket {
+    /// Inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The kernel's: the port is taken or the address not of this machine.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => setsockopt(&socket, Ipv4PacketInfo, &true)?,
+            IpAddr::V6(ip) if ip.is_unspecified() => {
+                socket.set_only_v6(false)?;
+                setsockopt(&socket, Ipv6RecvPacketInfo, &true)?;
+            }
+            _ => {}
+        }
+        socket.bind(&address.into())?;
+        let socket = UdpSocket::from_std(socket.into())?;
+        let local = socket.local_addr()?;
+        Ok(Self { socket, local })
+    }
+
+    pub fn local_address(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Waits for datagrams and takes those that are there.
+    ///
+    /// # Errors
+    /// The kernel's; the next call may succeed.
+    pub async fn receive(&self, batch: &mut Batch) -> io::Result<()> {
+        batch.datagrams.clear();
+        self.socket.readable().await?;
+        while !batch.is_full() {
+            let room = batch.room();
+            match self.socket.try_io(Interest::READABLE, || self.receive_one(room)) {
+                Ok(datagram) => batch.datagrams.push(datagram),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers a client from the address it spoke to.
+    ///
+    /// # Errors
+    /// The kernel's, `WouldBlock` when its buffer is full.
+    pub fn send(&self, to: &FlowKey, bytes: &[u8]) -> io::Result<()> {
+        let client = SockaddrStorage::from(to.client);
+        let (v4, v6);
+        let wildcard = self.local.ip().is_unspecified();
+        let control = match to.local {
+            _ if !wildcard => None,
+            IpAddr::V4(address) => {
+                let source = in_addr { s_addr: u32::from(address).to_be() };
+                v4 = in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: source, ipi_addr: in_addr { s_addr: 0 } };
+                Some(ControlMessage::Ipv4PacketInfo(&v4))
+            }
+            IpAddr::V6(address) => {
+                v6 = in6_pktinfo { ipi6_addr: in6_addr { s6_addr: address.octets() }, ipi6_ifindex: 0 };
+                Some(ControlMessage::Ipv6PacketInfo(&v6))
+            }
+        };
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let fd = self.socket.as_raw_fd();
+        sendmsg(fd, &[IoSlice::new(bytes)], control.as_slice(), flags, Some(&client))?;
+        Ok(())
+    }
+
+    fn receive_one(&self, room: &mut [u8]) -> io::Result<(FlowKey, usize)> {
+        let mut control = nix::cmsg_space!(in_pktinfo, in6_pktinfo);
+        let mut slices = [IoSliceMut::new(room)];
+        let fd = self.socket.as_raw_fd();
+        let message: RecvMsg<'_, '_, SockaddrStorage> =
+            recvmsg(fd, &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
+        let client = message.address.as_ref().and_then(inet).ok_or(io::ErrorKind::InvalidData)?;
+        let local = message.cmsgs()?.find_map(|message| destination(&message)).unwrap_or(self.local.ip());
+        Ok((FlowKey { client, local }, message.bytes))
+    }
+}
+
+impl Batch {
+    pub fn new() -> Self {
+        Self { arena: vec![0; BATCH * MAX_DATAGRAM].into_boxed_slice(), datagrams: Vec::with_capacity(BATCH) }
+    }
+
+    /// Every datagram, in the order of arrival.
+    pub fn iter(&self) -> impl Iterator<Item = (FlowKey, &[u8])> {
+        let places = self.arena.chunks_exact(MAX_DATAGRAM);
+        self.datagrams.iter().zip(places).map(|(&(key, length), place)| (key, &place[..length]))
+    }
+
+    /// More may be waiting.
+    pub fn is_full(&self) -> bool {
+        self.datagrams.len() == BATCH
+    }
+
+    fn room(&mut self) -> &mut [u8] {
+        let from = self.datagrams.len() * MAX_DATAGRAM;
+        &mut self.arena[from..from + MAX_DATAGRAM]
+    }
+}
+
+fn inet(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|address| SocketAddr::V4((*address).into()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddr::V6((*address).into())))
+}
+
+/// The address of ours in a control message; for a broadcast the one of the interface that heard it.
+fn destination(message: &ControlMessageOwned) -> Option<IpAddr> {
+    match message {
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            Some(IpAddr::from(u32::from_be(info.ipi_spec_dst.s_addr).to_be_bytes()))
+        }
+        ControlMessageOwned::Ipv6PacketInfo(info) => Some(IpAddr::V6(Ipv6Addr::from(info.ipi6_addr.s6_addr))),
+        _ => None,
+    }
+}

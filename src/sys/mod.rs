@@ -1,0 +1,6 @@
+//! Raw system calls: the only room with `unsafe`. Each block says why it is sound.
+
+#![allow(unsafe_code, reason = "io_uring, TUN ioctls and control messages have no safe interface")]
+
+pub mod tun;
+pub mod uring;

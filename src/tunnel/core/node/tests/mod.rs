@@ -1,0 +1,3 @@
+mod hostile;
+mod simulation;
+mod two_nodes;

@@ -1,0 +1,276 @@
+//! The loop that owns sockets, TUN and timers, feeds the state machine and drains it.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::batch::{BATCH, Batch};
+use super::core::drops::DropReason;
+use super::core::node::{Datagrams, Node, NodeSettings};
+use super::core::outbox::Destination;
+use super::metrics::TunnelMetrics;
+use super::own_endpoints::OwnEndpoints;
+use super::tun_device::{TunDevice, TunError, TunSettings};
+use super::udp_socket::{UdpError, UdpSockets};
+use crate::wire::control::MapResponse;
+use crate::wire::key::{DiscoPrivate, NodePrivate, NodePublic};
+
+/// Longest datagram taken: a WireGuard message of the largest Ethernet frame that peers probe for.
+const DATAGRAM_ROOM: usize = 9216;
+/// How often the metrics are brought up to date; scrapes are no closer than this.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+pub struct TunnelConfig {
+    pub node_key: NodePrivate,
+    pub disco_key: DiscoPrivate,
+    pub ipv4: Ipv4Addr,
+    pub ipv6: Ipv6Addr,
+    /// Name of the TUN interface.
+    pub interface: String,
+    /// Largest IP packet inside the tunnel, in bytes.
+    pub mtu: u16,
+    /// UDP port of WireGuard and disco.
+    pub port: u16,
+    /// The relay region of this node.
+    pub home_region: i32,
+    /// Name and port under which the port above is reached from the internet; looked up now and then.
+    pub public_endpoint: Option<(String, u16)>,
+    /// Of all randomness but WireGuard's own.
+    pub seed: [u8; 32],
+}
+
+/// The ends of the channels to the other rooms.
+pub struct Links {
+    /// The node's own map stream.
+    pub net_map: mpsc::Receiver<MapResponse>,
+    /// To the relay, with the receiver's key.
+    pub relay_out: mpsc::Sender<(NodePublic, Bytes)>,
+    /// From the relay, with the sender's key.
+    pub relay_in: mpsc::Receiver<(NodePublic, Bytes)>,
+    /// Where this node can be reached; each time the whole list.
+    pub endpoints: mpsc::Sender<Vec<SocketAddr>>,
+}
+
+/// The environment's or the operator's fault: the tunnel cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum TunnelError {
+    #[error(transparent)]
+    Tun(#[from] TunError),
+    #[error(transparent)]
+    Udp(#[from] UdpError),
+    #[error("the interface {0} was deleted")]
+    InterfaceLost(String),
+}
+
+/// Runs the node until `stop`, or until the sender of netmaps is gone.
+pub async fn run(
+    config: TunnelConfig,
+    links: Links,
+    metrics: TunnelMetrics,
+    stop: CancellationToken,
+) -> Result<(), TunnelError> {
+    let sockets = UdpSockets::bind(config.port)?;
+    let tun = TunDevice::create(&TunSettings {
+        name: config.interface.clone(),
+        mtu: config.mtu,
+        ipv4: config.ipv4,
+        ipv6: config.ipv6,
+    })
+    .await?;
+    tracing::info!(interface = config.interface, port = sockets.port(), "tunnel is up");
+    let (own_endpoints, endpoints) = watch::channel(Vec::new());
+    let watcher = OwnEndpoints {
+        port: sockets.port(),
+        interface: config.interface.clone(),
+        public: config.public_endpoint.clone(),
+    };
+    let watcher = tokio::spawn(watcher.watch(own_endpoints, links.endpoints.clone()));
+    let result = Driver::new(&config, links, endpoints, sockets, tun, metrics).run(&stop).await;
+    watcher.abort();
+    result
+}
+
+struct Driver {
+    node: Node,
+    interface: String,
+    tun: TunDevice,
+    sockets: UdpSockets,
+    links: Links,
+    endpoints: watch::Receiver<Vec<SocketAddr>>,
+    relay_is_open: bool,
+    endpoints_are_open: bool,
+    endpoints_changed: bool,
+    net_maps: Vec<MapResponse>,
+    relayed: Vec<(NodePublic, Bytes)>,
+    datagrams: Batch<SocketAddr>,
+    packets: Batch<()>,
+    metrics: TunnelMetrics,
+    next_report: Instant,
+}
+
+/// Why the driver no longer waits.
+enum Woken {
+    Input,
+    NetMapEnded,
+}
+
+impl Driver {
+    fn new(
+        config: &TunnelConfig,
+        links: Links,
+        endpoints: watch::Receiver<Vec<SocketAddr>>,
+        sockets: UdpSockets,
+        tun: TunDevice,
+        metrics: TunnelMetrics,
+    ) -> Self {
+        let now = Instant::now();
+        let settings = NodeSettings {
+            node_key: config.node_key.clone(),
+            disco_key: config.disco_key.clone(),
+            home_region: config.home_region,
+            seed: config.seed,
+        };
+        Self {
+            node: Node::new(&settings, now),
+            interface: config.interface.clone(),
+            tun,
+            sockets,
+            links,
+            endpoints,
+            relay_is_open: true,
+            endpoints_are_open: true,
+            endpoints_changed: false,
+            net_maps: Vec::new(),
+            relayed: Vec::with_capacity(BATCH),
+            datagrams: Batch::new(DATAGRAM_ROOM),
+            packets: Batch::new(usize::from(config.mtu)),
+            metrics,
+            next_report: now,
+        }
+    }
+
+    async fn run(mut self, stop: &CancellationToken) -> Result<(), TunnelError> {
+        loop {
+            let woken = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                woken = self.wait() => woken,
+            };
+            if matches!(woken, Woken::NetMapEnded) {
+                tracing::info!("no more netmaps: tunnel ends");
+                return Ok(());
+            }
+            self.turn().await?;
+        }
+    }
+
+    /// Waits until something can be read or falls due. Messages of channels are kept for the turn.
+    async fn wait(&mut self) -> Woken {
+        let due = self.node.poll_timeout().map_or(self.next_report, |(due, _)| due.min(self.next_report));
+        tokio::select! {
+            _ = self.tun.readable() => {}
+            _ = self.sockets.readable() => {}
+            count = self.links.relay_in.recv_many(&mut self.relayed, BATCH), if self.relay_is_open => {
+                self.relay_is_open = count > 0;
+            }
+            changed = self.endpoints.changed(), if self.endpoints_are_open => {
+                self.endpoints_are_open = changed.is_ok();
+                self.endpoints_changed = changed.is_ok();
+            }
+            net_map = self.links.net_map.recv() => match net_map {
+                Some(net_map) => self.net_maps.push(net_map),
+                None => return Woken::NetMapEnded,
+            },
+            () = tokio::time::sleep_until(due.into()) => {}
+        }
+        Woken::Input
+    }
+
+    /// The one order in which things happen: what fell due, what came in, what goes out. Each input has its budget, so that
+    /// none starves the others.
+    async fn turn(&mut self) -> Result<(), TunnelError> {
+        let now = Instant::now();
+        self.node.handle_timeout(now);
+        for net_map in self.net_maps.drain(..) {
+            self.node.handle_net_map(net_map, now);
+        }
+        if std::mem::take(&mut self.endpoints_changed) {
+            self.node.handle_own_endpoints(&self.endpoints.borrow());
+        }
+        self.node.handle_relay(self.relayed.iter().map(|(sender, message)| (*sender, &message[..])), now);
+        self.relayed.clear();
+        self.read_sockets(now);
+        self.read_tun(now)?;
+        self.write_tun();
+        self.transmit(now).await;
+        self.report(now);
+        Ok(())
+    }
+
+    fn read_sockets(&mut self, now: Instant) {
+        let sockets = &self.sockets;
+        if let Err(error) = self.datagrams.fill(|room| sockets.receive(room)) {
+            tracing::debug!(%error, "reading a datagram failed");
+        }
+        let reads = self.datagrams.iter().map(|(contents, source)| Datagrams {
+            source: *source,
+            contents,
+            segment_size: contents.len(),
+        });
+        self.node.handle_udp(reads, now);
+    }
+
+    fn read_tun(&mut self, now: Instant) -> Result<(), TunnelError> {
+        let tun = &self.tun;
+        let result = self.packets.fill(|room| tun.receive(room).map(|length| (length, ())));
+        self.node.handle_tun(self.packets.iter().map(|(packet, ())| packet), now);
+        result.map_err(|error| {
+            tracing::error!(%error, "reading from the tunnel failed");
+            TunnelError::InterfaceLost(self.interface.clone())
+        })
+    }
+
+    fn write_tun(&mut self) {
+        let mut failed = 0;
+        while let Some(packet) = self.node.poll_tun() {
+            if let Err(error) = self.tun.send(packet) {
+                tracing::trace!(%error, "packet for this machine refused");
+                failed += 1;
+            }
+        }
+        self.node.count_drops(DropReason::TunFailed, failed);
+    }
+
+    async fn transmit(&mut self, now: Instant) {
+        let (mut unreachable, mut unrelayed) = (Vec::new(), 0);
+        while let Some(transmit) = self.node.poll_transmit() {
+            for datagram in transmit.datagrams() {
+                match transmit.destination {
+                    Destination::Udp(to) => {
+                        if let Err(error) = self.sockets.send(datagram, to).await {
+                            tracing::trace!(%error, "datagram not sent");
+                            unreachable.push(to);
+                        }
+                    }
+                    Destination::Relay(to) => {
+                        let message = (to, Bytes::copy_from_slice(datagram));
+                        unrelayed += u64::from(self.links.relay_out.try_send(message).is_err());
+                    }
+                }
+            }
+        }
+        for address in unreachable {
+            self.node.handle_unreachable(address, now);
+        }
+        self.node.count_drops(DropReason::RelayFull, unrelayed);
+    }
+
+    fn report(&mut self, now: Instant) {
+        if now >= self.next_report {
+            self.next_report = now + REPORT_INTERVAL;
+            self.metrics.update(self.node.reports(now), self.node.drops(), now);
+        }
+    }
+}

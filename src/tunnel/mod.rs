@@ -1,0 +1,9 @@
+#![doc = include_str!("README.md")]
+
+mod batch;
+pub mod core;
+pub mod driver;
+pub mod metrics;
+mod own_endpoints;
+mod tun_device;
+mod udp_socket;

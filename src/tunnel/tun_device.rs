@@ -1,0 +1,188 @@
+//! The TUN interface: how packets of this machine's kernel come here and go back.
+//!
+//! The interface lives as long as the process. What stays is an unreachable route for the tailnet's ranges, of the last
+//! priority: while the tunnel is down, packets for the tailnet go nowhere instead of out to the LAN.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use rtnetlink::packet_route::route::{RouteMessage, RouteScope, RouteType};
+use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::sys::tun;
+
+/// All addresses of a tailnet.
+pub const TAILNET_IPV4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10);
+pub const TAILNET_IPV6: Ipv6Net =
+    Ipv6Net::new_assert(Ipv6Addr::new(0xfd7a, 0x115c, 0xa1e0, 0, 0, 0, 0, 0), 48);
+
+const DEVICE: &str = "/dev/net/tun";
+
+/// Of the routes that remain without the tunnel: any other route to the same prefix wins.
+const LAST_PRIORITY: u32 = u32::MAX;
+
+/// The environment's fault, with its cure.
+#[derive(Debug, thiserror::Error)]
+pub enum TunError {
+    #[error(
+        "{DEVICE} does not exist: load the kernel module (modprobe tun), or give the container the device"
+    )]
+    NoDevice,
+    #[error("no permission to make a network interface: run as root or with CAP_NET_ADMIN")]
+    NotPermitted,
+    #[error("{0:?} cannot be the name of an interface: use 1 to 15 letters and digits")]
+    Name(String),
+    #[error("the interface {0} belongs to another process: stop it, or choose another name")]
+    Busy(String),
+    #[error("opening {DEVICE} failed")]
+    Open(#[source] io::Error),
+    #[error("netlink: cannot {step}: {reason}")]
+    Netlink { step: &'static str, reason: String },
+}
+
+pub struct TunDevice {
+    file: AsyncFd<File>,
+}
+
+/// What the interface is given.
+#[derive(Debug, Clone)]
+pub struct TunSettings {
+    pub name: String,
+    pub mtu: u16,
+    pub ipv4: Ipv4Addr,
+    pub ipv6: Ipv6Addr,
+}
+
+impl TunDevice {
+    /// Creates the interface, gives it addresses and routes, and brings it up. Without IPv6 in the kernel it has IPv4 only.
+    pub async fn create(settings: &TunSettings) -> Result<Self, TunError> {
+        let file = open()?;
+        tun::attach(&file, &settings.name).map_err(|error| attach_error(&error, &settings.name))?;
+        silence_autoconfiguration(&settings.name);
+        configure(settings).await?;
+        let file = tun::watch(file).map_err(TunError::Open)?;
+        Ok(Self { file })
+    }
+
+    /// Waits until [`TunDevice::receive`] may have a packet.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.file.readable().await.map(|_| ())
+    }
+
+    /// Reads one packet that the kernel sends; `WouldBlock` when there is none.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.try_io(Interest::READABLE, |mut file| file.read(buffer))
+    }
+
+    /// Gives the kernel one packet.
+    pub fn send(&self, packet: &[u8]) -> io::Result<()> {
+        self.file.get_ref().write(packet).map(|_| ())
+    }
+}
+
+fn open() -> Result<File, TunError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = File::options();
+    options.read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC);
+    options.open(DEVICE).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => TunError::NoDevice,
+        Some(libc::EACCES | libc::EPERM) => TunError::NotPermitted,
+        _ => TunError::Open(error),
+    })
+}
+
+fn attach_error(error: &io::Error, name: &str) -> TunError {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => TunError::NotPermitted,
+        Some(libc::EBUSY | libc::EEXIST) => TunError::Busy(name.to_owned()),
+        _ if error.kind() == io::ErrorKind::InvalidInput => TunError::Name(name.to_owned()),
+        _ => TunError::Open(io::Error::from(error.kind())),
+    }
+}
+
+/// No link-local address and no router solicitations into the tunnel, where nobody would answer.
+fn silence_autoconfiguration(name: &str) {
+    let no_link_local = format!("/proc/sys/net/ipv6/conf/{name}/addr_gen_mode");
+    if let Err(error) = std::fs::write(no_link_local, "1") {
+        tracing::debug!(%error, "link-local address of the tunnel stays on");
+    }
+}
+
+async fn configure(settings: &TunSettings) -> Result<(), TunError> {
+    let (connection, handle, _) = rtnetlink::new_connection()
+        .map_err(|error| TunError::Netlink { step: "open a socket", reason: error.to_string() })?;
+    let connection = tokio::spawn(connection);
+    let result = configure_with(&handle, settings).await;
+    connection.abort();
+    result
+}
+
+async fn configure_with(handle: &Handle, settings: &TunSettings) -> Result<(), TunError> {
+    let index = nix::net::if_::if_nametoindex(settings.name.as_str())
+        .map_err(|error| TunError::Netlink { step: "find the interface", reason: error.to_string() })?;
+    let link = LinkUnspec::new_with_index(index).mtu(u32::from(settings.mtu)).up().build();
+    done("bring the interface up", handle.link().set(link).execute().await)?;
+    add_address(handle, index, settings.ipv4.into(), 32).await?;
+    add_route(handle, ipv4_route().output_interface(index).scope(RouteScope::Link).build()).await?;
+    let fallback = ipv4_route().kind(RouteType::Unreachable).priority(LAST_PRIORITY);
+    add_route(handle, fallback.build()).await?;
+    if let Err(error) = configure_ipv6(handle, index, settings.ipv6).await {
+        tracing::warn!(%error, "the tunnel has no IPv6");
+    }
+    Ok(())
+}
+
+async fn configure_ipv6(handle: &Handle, index: u32, address: Ipv6Addr) -> Result<(), TunError> {
+    add_address(handle, index, address.into(), 128).await?;
+    add_route(handle, ipv6_route().output_interface(index).build()).await?;
+    let fallback = ipv6_route().kind(RouteType::Unreachable).priority(LAST_PRIORITY);
+    add_route(handle, fallback.build()).await
+}
+
+fn ipv4_route() -> RouteMessageBuilder<Ipv4Addr> {
+    RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(TAILNET_IPV4.addr(), TAILNET_IPV4.prefix_len())
+}
+
+fn ipv6_route() -> RouteMessageBuilder<Ipv6Addr> {
+    RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(TAILNET_IPV6.addr(), TAILNET_IPV6.prefix_len())
+}
+
+async fn add_address(handle: &Handle, index: u32, address: IpAddr, length: u8) -> Result<(), TunError> {
+    let request = handle.address().add(index, address, length).replace();
+    done("add an address", request.execute().await)
+}
+
+/// Replaces a route of the same prefix and priority: the one that stayed from the last run.
+async fn add_route(handle: &Handle, route: RouteMessage) -> Result<(), TunError> {
+    done("add a route", handle.route().add(route).replace().execute().await)
+}
+
+fn done(step: &'static str, result: Result<(), rtnetlink::Error>) -> Result<(), TunError> {
+    result.map_err(|error| match &error {
+        rtnetlink::Error::NetlinkError(message)
+            if matches!(message.raw_code().abs(), libc::EPERM | libc::EACCES) && step != "add an address" =>
+        {
+            TunError::NotPermitted
+        }
+        _ => TunError::Netlink { step, reason: error.to_string() },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_cause_and_the_cure() {
+        let busy = attach_error(&io::Error::from_raw_os_error(libc::EBUSY), "genkan0");
+        assert!(busy.to_string().contains("genkan0"));
+        let denied = attach_error(&io::Error::from_raw_os_error(libc::EPERM), "genkan0");
+        assert!(denied.to_string().contains("CAP_NET_ADMIN"));
+        let name = attach_error(&io::Error::from(io::ErrorKind::InvalidInput), "a/b");
+        assert!(matches!(name, TunError::Name(_)));
+    }
+}

@@ -1,0 +1,4 @@
+//! Pages and numbers for the people of the house; never for strangers.
+
+pub mod audience;
+pub mod metrics;

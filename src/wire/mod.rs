@@ -1,0 +1,12 @@
+//! Bytes to types and back. No behaviour, no time, no sockets; every decoder takes bytes a stranger may have written.
+
+pub mod admin;
+pub mod control;
+pub mod datagram;
+pub mod derp;
+pub mod disco;
+pub mod ip;
+pub mod key;
+pub mod noise;
+pub mod stun;
+pub mod tsmp;

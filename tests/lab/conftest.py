@@ -1,0 +1,44 @@
+"""One lab for all tests of this directory, whole again before each of them; logs shown where one fails."""
+
+from __future__ import annotations
+
+import logging
+from typing import Iterator
+
+import pytest
+
+from .lab import Lab, LabBusy, LabImpossible
+from .processes import CommandFailed
+from .waiting import Late
+
+
+@pytest.fixture(scope="session")
+def raised() -> Iterator[Lab]:
+    """The lab, raised once."""
+    lab = Lab()
+    try:
+        with lab:
+            logging.getLogger("lab").info("raised: %s", lab.seconds)
+            yield lab
+    except (LabBusy, LabImpossible) as problem:
+        pytest.exit(f"lab: {problem}", returncode=1)
+    except (CommandFailed, Late) as failure:
+        pytest.exit(f"lab: {failure}\n{lab.last_words()}", returncode=1)
+
+
+@pytest.fixture
+def lab(raised: Lab) -> Iterator[Lab]:
+    """The lab with the gateway running, the seed's policy and no cable blocked, before and after each test."""
+    raised.restore()
+    yield raised
+    raised.restore()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Adds the ends of all logs to a failure's report."""
+    outcome = yield
+    report = outcome.get_result()
+    lab = getattr(item, "funcargs", {}).get("raised")
+    if report.failed and isinstance(lab, Lab):
+        report.sections.append(("logs of the lab", lab.tails()))

@@ -1,0 +1,1 @@
+//! Nothing of its own: the tests of this package speak with Tailscale's crates on one side and genkan on the other.

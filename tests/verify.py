@@ -1,0 +1,152 @@
+"""Every check and test in order: `python3 -m tests.verify [--only lint|code|lab] [--long]`.
+
+A failed stage does not stop the ones after it, but for those that need it. The last line counts everything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Mapping
+
+ROOT = Path(__file__).resolve().parents[1]
+LONG_CASES = "20000"
+LAB_ROUNDS = 3
+GRACE_SECONDS = 45
+
+
+@dataclass
+class Counts:
+    """Passed, failed and skipped checks."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def add(self, other: Counts) -> None:
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command; `reads` says whose summary lines its output carries."""
+
+    name: str
+    group: str
+    command: tuple[str, ...]
+    minutes: float
+    reads: str = "exit"
+    needs: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def stages(long: bool) -> list[Stage]:
+    """Cheap ones first; the lab needs the release build."""
+    cases = {"PROPTEST_CASES": LONG_CASES} if long else {}
+    oracle = ("cargo", "test", "--locked", "--manifest-path", "tests/oracle/Cargo.toml")
+    deny = ("target/tools/bin/cargo-deny", "--log-level", "error", "check", "bans", "licenses", "sources")
+    rows = [
+        Stage("format", "lint", ("cargo", "fmt", "--check"), 2),
+        Stage("dependencies", "lint", deny, 5),
+        Stage("clippy", "lint", ("cargo", "clippy", "--locked", "--all-targets", "--", "-D", "warnings"), 15),
+        Stage("rustdoc", "lint", ("cargo", "doc", "--locked", "--no-deps", "--document-private-items"), 10, env={"RUSTDOCFLAGS": "-D warnings"}),
+        Stage("tests", "code", ("cargo", "test", "--locked", "--no-fail-fast", "--", "--include-ignored"), 60 if long else 20, "cargo", env=cases),
+        Stage("oracles", "code", oracle, 20, "cargo", env={"CARGO_TARGET_DIR": str(ROOT / "target" / "oracle")}),
+        Stage("release", "lab", ("cargo", "build", "--release", "--locked"), 20),
+    ]
+    lab = (sys.executable, "-m", "pytest", "-q", "--durations=8", "tests/lab")
+    for number in range(LAB_ROUNDS if long else 1):
+        rows.append(Stage(f"lab{number + 1 if long else ''}", "lab", lab, 30, "pytest", needs="release"))
+    return rows
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=("lint", "code", "lab"))
+    parser.add_argument("--long", action="store_true", help="many more generated cases, and the lab several times")
+    options = parser.parse_args()
+    total = Counts()
+    rows: list[str] = []
+    done: set[str] = set()
+    for stage in stages(options.long):
+        if options.only not in (None, stage.group):
+            continue
+        if stage.needs and stage.needs not in done:
+            counts, seconds = Counts(failed=1), 0.0
+            print(f"== {stage.name}: not run, for {stage.needs} failed", flush=True)
+        else:
+            counts, seconds = perform(stage)
+        if not counts.failed:
+            done.add(stage.name)
+        total.add(counts)
+        rows.append(f"  {stage.name:14} {seconds:6.0f} s   {counts}")
+    print("\n" + "\n".join(rows) + f"\n{total}", flush=True)
+    return 1 if total.failed else 0
+
+
+def perform(stage: Stage) -> tuple[Counts, float]:
+    """Runs one stage with its output shown as it comes."""
+    print(f"== {stage.name}: {' '.join(stage.command)}", flush=True)
+    start = time.monotonic()
+    process = subprocess.Popen(
+        stage.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        env={**os.environ, **stage.env}, process_group=0,
+    )  # fmt: skip
+    clock = threading.Timer(stage.minutes * 60, interrupt, (process, f"{stage.name}: out of time"))
+    clock.start()
+    lines: list[str] = []
+    try:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(line)
+        process.wait()
+    except KeyboardInterrupt:
+        interrupt(process, "interrupted")
+        process.wait(GRACE_SECONDS)
+        raise
+    finally:
+        clock.cancel()
+    return count(stage.reads, lines, process.returncode), time.monotonic() - start
+
+
+def interrupt(process: subprocess.Popen[str], why: str) -> None:
+    """As Ctrl-C would, so that the lab tears itself down; then by force."""
+    print(f"== {why}", flush=True)
+    os.killpg(process.pid, signal.SIGINT)
+    force = threading.Timer(GRACE_SECONDS, os.killpg, (process.pid, signal.SIGKILL))
+    force.daemon = True
+    force.start()
+
+
+def count(reads: str, lines: list[str], code: int) -> Counts:
+    """The counts in a runner's output; a failure that no runner counted (it did not build) counts as one."""
+    counts = Counts()
+    if reads == "cargo":
+        for passed, failed, ignored in re.findall(r"(\d+) passed; (\d+) failed; (\d+) ignored", "".join(lines)):
+            counts.add(Counts(int(passed), int(failed), int(ignored)))
+    elif reads == "pytest":
+        summary = lines[-1] if lines else ""
+        numbers = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", summary)}
+        counts = Counts(numbers.get("passed", 0), numbers.get("failed", 0) + numbers.get("error", 0), numbers.get("skipped", 0))
+    elif code == 0:
+        counts = Counts(passed=1)
+    if code != 0 and not counts.failed:
+        counts.failed = 1
+    return counts
+
+
+if __name__ == "__main__":
+    sys.exit(main())
