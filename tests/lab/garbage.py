@@ -1,8 +1,8 @@
 """What no honest client says: `python3 -m tests.lab.garbage < plan.json`.
 
 The plan is JSON: `host`, `protocol`, `port`, `kind`, `count`, and `recordings`, hex texts of what honest clients said to
-that listener. Each piece is one connection or datagram. Prints JSON: how many pieces were sent, how many connections
-were turned away, ended by the other side or left open by it, and the beginnings of the answers with their numbers.
+that listener. Each piece is one connection or datagram. Prints JSON: how many pieces were sent, how many knocks
+were turned away, how many connections were ended by the other side or left open by it, and the beginnings of the answers with their numbers.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ from typing import Any
 KINDS = ("truncated", "oversized", "wrong-key", "replayed", "random")
 AT_ONCE = 64
 CONNECT_PATIENCE = 10.0
+KNOCKS = 6
 ANSWER_PATIENCE = 0.7
 """A server that says nothing for so long is silent; the connection is then reset."""
 SETTLE = 0.5
+LARGEST_DATAGRAM = 65_507
+"""Of UDP over IPv4: it crosses the router in fragments."""
 DISCO_MAGIC = bytes.fromhex("5453f09f92ac")
 STUN_COOKIE = bytes.fromhex("2112a442")
 CONTROL_UPGRADE = (
@@ -116,11 +119,10 @@ class Sender:
 
     async def _one_connection(self, slots: asyncio.Semaphore) -> None:
         async with slots:
-            try:
-                reader, writer = await asyncio.wait_for(self._connect(), CONNECT_PATIENCE)
-            except (OSError, ssl.SSLError, TimeoutError):
-                self.tally["turned away"] += 1
+            pair = await self._let_in()
+            if pair is None:
                 return
+            reader, writer = pair
             try:
                 await asyncio.wait_for(self._talk(reader, writer), CONNECT_PATIENCE)
             except (OSError, ssl.SSLError):
@@ -129,6 +131,17 @@ class Sender:
                 self.tally["left open"] += 1
             finally:
                 writer.transport.abort()
+
+    async def _let_in(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection; a door that is closed for the moment, as by a ceiling, is tried again."""
+        for attempt in range(KNOCKS):
+            try:
+                return await asyncio.wait_for(self._connect(), CONNECT_PATIENCE)
+            except (OSError, ssl.SSLError, TimeoutError):
+                self.tally["turned away"] += 1
+                await asyncio.sleep(0.3 * attempt)
+        self.tally["never let in"] += 1
+        return None
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         # What is said under TLS reaches the listener's second layer only inside a real TLS connection.
@@ -161,7 +174,7 @@ class Sender:
         target = (self.plan["host"], self.plan["port"])
         transport, _ = await loop.create_datagram_endpoint(Ear, remote_addr=target)
         for number in range(self.plan["count"]):
-            transport.sendto(piece(self.plan, self.recordings)[:1400])
+            transport.sendto(piece(self.plan, self.recordings)[:LARGEST_DATAGRAM])
             self.tally["sent"] += 1
             if number % 20 == 19:
                 await asyncio.sleep(0.01)

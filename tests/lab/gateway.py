@@ -151,9 +151,9 @@ class Gateway:
         return total
 
     def resident_bytes(self) -> int:
-        """Its anonymous resident memory: what it allocated, not its text."""
+        """Its resident memory."""
         status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(re.search(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024
+        return int(re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024
 
 
 def seed_directory() -> Path:

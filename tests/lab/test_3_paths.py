@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
+from typing import Iterator
+
+import pytest
 
 from . import layout, visits
 from .lab import Lab
@@ -114,3 +119,51 @@ def test_udp_services_go_by_relay_too(lab: Lab) -> None:
 
 def _relayed_to_c(lab: Lab) -> float:
     return lab.gateway.metric("genkan_tunnel_bytes_total", peer="machine-c", path="relay")
+
+
+@pytest.fixture
+def nameless(lab: Lab) -> Iterator[Lab]:
+    """The lab while the gateway has no public name, and so no certificate that anybody vouches for."""
+    file = lab.gateway.config / "genkan.toml"
+    before = file.read_text()
+    file.write_text(re.sub(r"^name = .*\n", "", before, flags=re.MULTILINE))
+    _restart(lab)
+    yield lab
+    lab.network.unblock_udp()
+    file.write_text(before)
+    _restart(lab)
+
+
+def _restart(lab: Lab) -> None:
+    lab.gateway.stop()
+    lab.gateway.start()
+    lab.gateway.wait_until_up()
+    hosts = {machine.plan.host for machine in lab.machines.values() if machine.started}
+    # Who came too early waits for a while before it tries again.
+    eventually("every machine is back", lambda: hosts <= _online(lab), within=90, every=0.5)
+
+
+def _online(lab: Lab) -> set[str]:
+    return {node["given_name"] for node in lab.gateway.ask("nodes", "list") if node["online"]}
+
+
+def test_without_a_public_name_the_relay_is_trusted_by_its_pin(nameless: Lab) -> None:
+    lab = nameless
+    eventually("A is told the pin", lambda: _pins(lab) and all(pin.startswith("sha256-raw:") for pin in _pins(lab)), within=20)
+    lab.network.block_udp(layout.GATEWAY, layout.MACHINE_A.address)
+    said = eventually("A reaches the gateway by relay", lambda: _ping_by_relay(lab), SWITCH_WITHIN, every=0.5)
+    assert "DERP(" in said
+    before = lab.gateway.metric("genkan_relay_bytes_total")
+    site = f"http://{layout.MACHINE_A.tailnet}:8080/"
+    assert lab.network.gateway.run("curl", "-sS", "--max-time", 8, site).output == "machine-a\n"
+    assert lab.gateway.metric("genkan_relay_bytes_total") > before
+
+
+def _pins(lab: Lab) -> list[str]:
+    told = json.loads(lab.a.tailscale("debug", "derp-map").output)
+    return [node.get("CertName", "") for region in told["Regions"].values() for node in region["Nodes"]]
+
+
+def _ping_by_relay(lab: Lab) -> str:
+    said = lab.a.ping(layout.GATEWAY_TAILNET)
+    return said if "DERP(" in said else ""

@@ -74,7 +74,7 @@ def test_a_one_shot_key_is_good_once(lab: Lab, guest: Machine) -> None:
     guest.start()
     refused = guest.join(key, within=15, check=False)
     assert not refused.ok
-    assert "used" in refused.errors, refused.errors
+    assert "was used already" in refused.errors, refused.errors
     assert not guest.running
 
 

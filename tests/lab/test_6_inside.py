@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from . import layout
 from .lab import Lab
 from .waiting import eventually
@@ -50,8 +52,12 @@ def test_names_in_a_machines_hosts_file(lab: Lab) -> None:
 
 def test_the_relay_is_found_in_the_house(lab: Lab) -> None:
     """Machines in the house are told the relay's LAN address; the public one would be out of their reach."""
-    peers = lab.a.space.sockets("-t", "state", "established", f"dst {layout.GATEWAY}")
-    assert f"{layout.GATEWAY}:443" in peers or f"{layout.GATEWAY}:8080" in peers
+    relay = f"{layout.GATEWAY}:443"
+    established = lambda: lab.a.space.sockets("-t", "state", "established", f"dst {layout.GATEWAY}")  # noqa: E731
+    eventually("A holds a link to the relay", lambda: relay in established(), within=20)
+    told = json.loads(lab.a.tailscale("debug", "derp-map").output)
+    nodes = [node for region in told["Regions"].values() for node in region["Nodes"]]
+    assert [node["IPv4"] for node in nodes] == [layout.GATEWAY], told
     check = lab.a.tailscale("netcheck", timeout=30).output
     assert "UDP: true" in check
     assert "Nearest DERP: unknown" not in check

@@ -71,7 +71,11 @@ def pelt(lab: Lab, listener: tuple[str, int], kind: str, count: int, recordings:
 
 @pytest.fixture(scope="module")
 def warm(raised: Lab, recordings: Recordings) -> Iterator[int]:
-    """Resident bytes once every listener has seen every kind and what was left open is gone."""
+    """Resident bytes once every listener has seen every kind and what was left open is gone.
+
+    The state that the growth is counted from: code paged in and tables, threads' caches and pools at their working size.
+    """
+    print(f"{raised.gateway.resident_bytes()} bytes before the first piece")
     for listener in LISTENERS:
         for kind in KINDS:
             pelt(raised, listener, kind, WARM_UP_PIECES, recordings)
@@ -100,7 +104,7 @@ def test_garbage_is_met_with_silence_or_a_clear_error(
     pid, restarts = lab.gateway.pid, lab.gateway.log().count("panicked")
     told = pelt(lab, listener, kind, PIECES, recordings)
     print(f"{lab.gateway.resident_bytes() - warm:+} bytes:", told)
-    assert int(told.get("sent", 0)) + int(told.get("turned away", 0)) == PIECES, told
+    assert told.get("sent") == PIECES, told
     assert lab.gateway.alive and lab.gateway.pid == pid
     assert lab.gateway.log().count("panicked") == restarts
     answers = dict(told["answers"])
@@ -125,10 +129,6 @@ def _no_more_than(now: int, limit: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", visits.PUBLIC)
-def test_every_public_port_still_answers(lab: Lab, name: str) -> None:
-    eventually(name, lambda: visits.PUBLIC[name](lab), within=30, every=0.5)
-
-
-def test_no_panic_in_the_log(lab: Lab) -> None:
+def test_no_panic_and_good_health(lab: Lab) -> None:
     assert "panicked" not in lab.gateway.log()
+    assert lab.gateway.admin("health").ok

@@ -15,7 +15,7 @@ class Late(AssertionError):
 
 
 def eventually(what: str, probe: Callable[[], T], within: float, every: float = 0.1) -> T:
-    """The first truthy value of `probe`, polled for `within` seconds.
+    """The first truthy value of `probe`, polled for `within` seconds; one that comes later is too late.
 
     An `OSError`, `AssertionError`, `LookupError` or `CommandFailed` from the probe counts as "not yet"; the last
     one, or the last value, is told when time is up.
@@ -25,9 +25,9 @@ def eventually(what: str, probe: Callable[[], T], within: float, every: float = 
     while True:
         try:
             value = probe()
-            if value:
+            if value and time.monotonic() <= deadline:
                 return value
-            last = value
+            last = f"{value!s:.1000}, {time.monotonic() - deadline:.1f} s too late" if value else value
         except (OSError, AssertionError, LookupError, CommandFailed) as error:
             last = error
         if time.monotonic() > deadline:
