@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use genkan::cli::{self, AdminCommand, Output};
 
+/// musl's own allocator is slow, and glibc's keeps what a flood of connections made it take.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The entrance of a home network: Tailscale-compatible coordinator, WireGuard node and HTTPS/TCP/UDP edge in one process.
 #[derive(Parser)]
 #[command(name = "genkan", version, arg_required_else_help = true)]
