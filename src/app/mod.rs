@@ -2,6 +2,7 @@
 
 mod build;
 mod clock;
+pub mod descriptors;
 mod join;
 mod lan;
 mod policy;

@@ -176,6 +176,10 @@ impl Shared {
         self.flows().len()
     }
 
+    pub fn set_total(&self, total: usize) {
+        self.flows().set_total(total);
+    }
+
     fn flows(&self) -> MutexGuard<'_, UdpFlows> {
         self.flows.lock().unwrap_or_else(PoisonError::into_inner)
     }
