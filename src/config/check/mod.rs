@@ -66,7 +66,10 @@ pub fn run(dir: &Path) -> Report {
 pub fn disagreements(assembled: &Assembled) -> Vec<Problem> {
     let mut problems = listeners::conflicts(assembled);
     problems.extend(names::problems(assembled));
-    problems.extend(access::problems(assembled));
+    // A rule that could not be read may be the one that allows.
+    if !assembled.doubts.policy {
+        problems.extend(access::problems(assembled));
+    }
     problems
 }
 
