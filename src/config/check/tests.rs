@@ -233,6 +233,33 @@ fn an_upstream_needs_a_rule_and_a_reserved_address() {
 }
 
 #[test]
+fn the_policys_own_rules_are_told_as_they_were_written() {
+    let policy = r#"{"hosts": {"pi": "100.64.0.1", "a": "100.64.0.2"}, "groups": {"group:dev": ["ann@"]}, "acls": [
+        {"action": "accept", "src": ["group:dev", "pi"], "dst": ["a:22,80-90", "10.0.0.0/8:*"]},
+        {"action": "accept", "proto": "udp", "src": ["*"], "dst": ["a:53"]}]}"#;
+    let (assembled, _) = derived(NAMED, "{}", Some(policy));
+    let report = Report {
+        rules: rules::derive(&assembled),
+        least_privilege: Some(least_privilege::derive(&assembled)),
+        ..Report::default()
+    };
+    let text = report.text(false);
+    for line in [
+        "  group:dev,pi  -> a:22,80-90    any\n",
+        "  group:dev,pi  -> 10.0.0.0/8:*  any\n",
+        "  *             -> a:53          udp\n",
+    ] {
+        assert!(text.contains(line), "no {line:?} in:\n{text}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
+    let last = serde_json::json!({"source": "*", "destination": "a", "ports": "53", "protocol": "udp"});
+    assert_eq!(json["rules"][2], last);
+    let (assembled, _) = derived(NAMED, "{}", None);
+    let all = rules::derive(&assembled);
+    assert_eq!((all[0].source.as_str(), all[0].destination.as_str(), all[0].ports.as_str()), ("*", "*", "*"));
+}
+
+#[test]
 fn the_rule_that_is_told_cures() {
     let caddy = relays(&[relay("dns", "udp/:5353", "udp/100.64.0.9:53")]);
     let policy = |rules: &str| {

@@ -13,6 +13,7 @@ use super::decode::{Decoder, Keys};
 use super::document::{Document, Node, Syntax};
 use super::problem::Problem;
 use alias::Names;
+pub use protocol::name as protocol_name;
 
 const ROOT: Keys = Keys {
     of: "the policy",
