@@ -8,10 +8,12 @@ use super::core::listen_plan::{OwnPorts, sockets};
 use super::core::route::{EdgeConfig, Transport};
 use super::relay::RelayLimits;
 
-/// Of each listening socket. Request bodies that no upstream takes are held up to an HTTP/2 connection's window of 256 KiB: 512 MiB at
-/// the worst, 64 MiB from one source. Headers and responses under way come on top, per stream. A household behind one address with a
-/// dozen browsers stays far below 256.
-const CONNECTIONS: Ceilings = Ceilings { total: 2048, per_source: 256 };
+/// Of each listening socket. Request bodies that no upstream takes are held up to an HTTP/2 connection's window of 128 KiB: 128 MiB at
+/// the worst, 32 MiB from one source, on a machine that may have 512 MB in all. Only TLS sockets speak HTTP/2, and usually there is
+/// one. (Envoy's advice for an edge, 1 MiB a connection, would be 1 GiB here: it counts on a memory watch that this program does not
+/// have.) Headers and responses under way come on top, per stream. A household behind one address with a dozen browsers stays far below
+/// 256.
+const CONNECTIONS: Ceilings = Ceilings { total: 1024, per_source: 256 };
 
 /// Over all routes, where descriptors allow: two full ones.
 pub const UDP_FLOWS: usize = 2048;
