@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::coordinator::core::policy::Policy;
 
 use super::exposure::{Server, edge_config};
-use super::model::Model;
+use super::model::{Log, Model};
 use super::problem::{Place, Problem};
 use super::schema::Settings;
 use super::{caddy, check, document, policy, schema};
@@ -35,6 +35,8 @@ pub struct Loaded {
     /// Everything that is wrong, and every warning, in the order of the files; where a file could be understood only in part, also
     /// what that part and the other files disagree about.
     pub problems: Vec<Problem>,
+    /// How to log what follows, also where there is no model: as far as it could be read.
+    pub log: Log,
 }
 
 /// The files as read; a file that is not there is `None`.
@@ -70,15 +72,22 @@ pub struct Doubts {
 /// Reads the configuration in `dir`: `genkan.toml`, `caddy.json` and the policy, each of them optional.
 #[must_use]
 pub fn load(dir: &Path) -> Loaded {
-    let (assembled, problems) = load_with_places(dir);
-    Loaded { model: assembled.map(|assembled| assembled.model), problems }
+    let (assembled, is_sound, problems) = load_partly(dir);
+    let log = assembled.model.log;
+    Loaded { model: is_sound.then_some(assembled.model), problems, log }
 }
 
 /// As [`load`], with the places.
 pub fn load_with_places(dir: &Path) -> (Option<Assembled>, Vec<Problem>) {
+    let (assembled, is_sound, problems) = load_partly(dir);
+    (is_sound.then_some(assembled), problems)
+}
+
+/// What could be understood, and whether that is all of it.
+fn load_partly(dir: &Path) -> (Assembled, bool, Vec<Problem>) {
     let (files, mut problems) = match read(dir) {
         Ok(read) => read,
-        Err(problem) => return (None, vec![*problem]),
+        Err(problem) => return (assemble_partly(&Files::default()).0, false, vec![*problem]),
     };
     let (mut assembled, found) = assemble_partly(&files);
     problems.extend(found);
@@ -87,7 +96,7 @@ pub fn load_with_places(dir: &Path) -> (Option<Assembled>, Vec<Problem>) {
     problems.extend(check::disagreements(&assembled));
     let acme = &mut assembled.model.acme;
     acme.ca_file = acme.ca_file.as_ref().map(|file| dir.join(file));
-    (is_sound.then_some(assembled), problems)
+    (assembled, is_sound, problems)
 }
 
 /// Joins the files to one model, when each of them is sound by itself. Pure.
