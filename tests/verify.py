@@ -59,11 +59,14 @@ def stages(long: bool) -> list[Stage]:
     target = {"CARGO_TARGET_DIR": str(ROOT / "target" / "oracle")}
     cases = {"PROPTEST_CASES": LONG_CASES} if long else {}
     oracle = ("cargo", "test", "--locked", *aside)
+    oracle_clippy = ("cargo", "clippy", "--locked", *aside, "--all-targets", "--", "-D", "warnings")
     deny = ("target/tools/bin/cargo-deny", "--log-level", "error", "check", "bans", "licenses", "sources")
     rows = [
         Stage("format", "lint", ("cargo", "fmt", "--check"), 2),
         Stage("dependencies", "lint", deny, 5),
         Stage("clippy", "lint", ("cargo", "clippy", "--locked", "--all-targets", "--", "-D", "warnings"), 15),
+        Stage("oracle format", "lint", ("cargo", "fmt", *aside, "--check"), 2),
+        Stage("oracle clippy", "lint", oracle_clippy, 15, env=target),
         Stage("rustdoc", "lint", ("cargo", "doc", "--locked", "--no-deps", "--document-private-items"), 10, env={"RUSTDOCFLAGS": "-D warnings"}),
         Stage("tests", "code", ("cargo", "test", "--locked", "--no-fail-fast", "--", "--include-ignored"), 60 if long else 20, "cargo", env=cases),
         Stage("oracles", "code", oracle, 20, "cargo", env=target),
