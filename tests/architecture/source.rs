@@ -116,7 +116,7 @@ fn expand(
             prefix.pop();
         }
         syn::UseTree::Group(group) => {
-            group.items.iter().for_each(|tree| expand(tree, prefix, paths, renamed))
+            group.items.iter().for_each(|tree| expand(tree, prefix, paths, renamed));
         }
         syn::UseTree::Name(name) => paths.push(joined(prefix, &name.ident)),
         syn::UseTree::Rename(rename) => {
