@@ -1,4 +1,5 @@
-//! One structured log for all rooms, as text or JSON lines on standard error.
+//! One structured log for all rooms, as text or JSON lines on standard error; while it runs nothing else is written there, a panic's
+//! message included.
 //!
 //! Levels: TRACE per packet, DEBUG per decision (addresses and names of people belong here), INFO a change a person sees,
 //! WARN an oddity worth a look, ERROR something is broken. `GENKAN_LOG` overrides the configured level, in the directive
@@ -23,6 +24,7 @@ pub fn start(settings: &Log) {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
     };
     if started.is_err() {
-        tracing::debug!("logging was started before");
+        return tracing::debug!("logging was started before");
     }
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
 }

@@ -72,6 +72,17 @@ fn planted_impurity_is_caught() {
         ("async fn f() {}", "async"),
         ("fn f() { let _ = async move { 1 }; }", "async"),
         ("fn f() { getrandom::fill(&mut []); }", "getrandom"),
+        ("fn f(since: Instant) -> Duration { since.elapsed() }", "elapsed"),
+        ("use std::time::Instant as C; fn f() { C::now(); }", "another name to std::time::Instant"),
+        ("use std::time::{SystemTime as C};", "another name to std::time::SystemTime"),
+        ("type C = std::time::Instant;", "another name to std::time::Instant"),
+        ("use nix::sys::socket;", "nix"),
+        ("fn f() { libc::time(std::ptr::null_mut()); }", "libc"),
+        ("use socket2::Socket;", "socket2"),
+        ("use std::os::unix::net::UnixDatagram;", "UnixDatagram"),
+        ("use std::os::unix::net::UnixListener;", "UnixListener"),
+        ("use ring::{aead, rand};", "ring::rand"),
+        ("fn f() { ring::rand::SystemRandom::new(); }", "ring::rand"),
     ] {
         for path in ["base/x.rs", "wire/x.rs", "tunnel/core/x.rs"] {
             assert_caught(path, text, expected);

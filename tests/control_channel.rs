@@ -2,8 +2,12 @@
 
 #[path = "control_channel/client.rs"]
 mod client;
+#[path = "edge/house.rs"]
+mod edge;
 #[path = "control_channel/house.rs"]
 mod house;
+#[path = "control_channel/shared_ports.rs"]
+mod shared_ports;
 
 use client::{Channel, Door};
 use genkan::wire::control::CAPABILITY_FLOOR;

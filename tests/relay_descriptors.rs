@@ -10,11 +10,22 @@ use genkan::edge::core::limits::Ceilings;
 use genkan::edge::core::route::{Transport, Upstream};
 use genkan::edge::metrics::EdgeMetrics;
 use genkan::edge::relay::{CopyRelay, Relay, RelayRoute, UringRelay};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use prometheus_client::registry::Registry;
 
 const CONNECTIONS: usize = 1000;
 /// At once: four descriptors each stay below the usual limit of 1,024.
 const BATCH: usize = 100;
+
+#[test]
+fn the_soft_limit_is_raised_to_the_hard_one() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    // Enough for the test beside this one.
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(1000), hard).expect("lowered");
+    let raised = genkan::app::descriptors::raise();
+    assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).expect("a limit"), (hard, hard));
+    assert_eq!(raised as u64, hard);
+}
 
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("procfs").count()

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::join::{pass_endpoints, pass_net_map, pass_pin};
 use super::resident::{Certificates, Coordinator};
-use super::{AppError, clock, lan, policy, reload};
+use super::{AppError, clock, descriptors, lan, policy, reload};
 use crate::base::rng::SeededRng;
 use crate::base::wall_time::WallTime;
 use crate::config::model::Model;
@@ -66,6 +66,8 @@ struct Site {
     store: Arc<Store>,
     identity: Identity,
     rng: SeededRng,
+    /// Descriptors the process may hold.
+    descriptors: usize,
     registry: Registry,
     wall: watch::Receiver<WallTime>,
     tasks: JoinSet<()>,
@@ -128,6 +130,7 @@ impl Site {
             store: Arc::new(store),
             identity,
             rng,
+            descriptors: descriptors::raise(),
             registry: Registry::default(),
             wall,
             tasks: JoinSet::new(),
@@ -233,7 +236,9 @@ impl Site {
         let resident = Arc::new(Coordinator { name: self.model.name.clone(), server });
         let certificates = Arc::new(Certificates(self.store.clone()));
         let metrics = EdgeMetrics::new(&mut self.registry);
-        let settings = self.edge_settings();
+        let mut settings = self.edge_settings();
+        settings.udp_flows = descriptors::udp_flows(self.descriptors);
+        descriptors::warn_if_few(self.descriptors, &settings);
         Edge::start(settings, resident, certificates, metrics, self.wall.clone())
             .await
             .map_err(|error| AppError::environment("edge", error))

@@ -2,6 +2,7 @@
 
 mod build;
 mod clock;
+pub mod descriptors;
 mod join;
 mod lan;
 mod policy;
@@ -43,26 +44,20 @@ impl AppError {
 
 /// Runs coordinator, tunnel and edge until SIGTERM or SIGINT. Exit codes: 0 stopped on request, 1 could not run.
 pub fn serve(config: &Path, state: &Path) -> ExitCode {
-    match load(config).and_then(|model| run(model, config, state)) {
+    let loaded = config::load(config);
+    log::start(&loaded.log);
+    reload::log_problems(&loaded.problems);
+    let model = loaded.model.ok_or_else(|| AppError::Config(config.to_owned()));
+    match model.and_then(|model| run(model, config, state)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("genkan: {error}");
+            tracing::error!("{error}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// Reads the configuration; its problems go to standard error, one paragraph each.
-fn load(folder: &Path) -> Result<Model, AppError> {
-    let loaded = config::load(folder);
-    for problem in &loaded.problems {
-        eprintln!("{problem}");
-    }
-    loaded.model.ok_or_else(|| AppError::Config(folder.to_owned()))
-}
-
 fn run(model: Model, config: &Path, state: &Path) -> Result<(), AppError> {
-    log::start(&model.log);
     let runtime =
         tokio::runtime::Runtime::new().map_err(|error| AppError::environment("no threads", error))?;
     let result = runtime.block_on(async {

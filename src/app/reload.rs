@@ -5,13 +5,12 @@ use std::path::Path;
 use super::{App, policy};
 use crate::config;
 use crate::config::model::Model;
+use crate::config::problem::Problem;
 
 /// Applies what `folder` says now, all or nothing: after any failure the configuration before keeps running.
 pub async fn reload(app: &App, folder: &Path) {
     let loaded = config::load(folder);
-    for problem in &loaded.problems {
-        tracing::warn!(%problem, "configuration");
-    }
+    log_problems(&loaded.problems);
     let Some(model) = loaded.model else {
         return tracing::error!("the configuration was not applied: the one before keeps running");
     };
@@ -29,6 +28,18 @@ pub async fn reload(app: &App, folder: &Path) {
         tracing::warn!("some settings of genkan.toml are other than at the start, and wait for the next one");
     }
     tracing::info!("configuration applied");
+}
+
+/// One line of the log for each, with where it is and what to do.
+pub fn log_problems(problems: &[Problem]) {
+    for problem in problems {
+        let Problem { code, place, what, why, cure, .. } = problem;
+        if problem.is_error() {
+            tracing::error!(%place, code, %why, %cure, "{what}");
+        } else {
+            tracing::warn!(%place, code, %why, %cure, "{what}");
+        }
+    }
 }
 
 /// The part of the model that holds from start to end: all but policy and routes.

@@ -41,6 +41,27 @@ impl TokenBucket {
     }
 }
 
+/// Something that strangers can cause, said at a [`Rate`]; what goes unsaid is counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Remark {
+    bucket: TokenBucket,
+    unsaid: u64,
+}
+
+/// For a line of the log: a person sees each of a few, and a flood costs a line a minute.
+pub const LOG_RATE: Rate = Rate { interval: Duration::from_mins(1), burst: 10 };
+
+impl Remark {
+    /// How many went unsaid before this one; `None` when this one does too.
+    pub fn say(&mut self, rate: Rate, now: Instant) -> Option<u64> {
+        if self.bucket.take(rate, now) {
+            return Some(std::mem::take(&mut self.unsaid));
+        }
+        self.unsaid += 1;
+        None
+    }
+}
+
 impl SourceLimiter {
     #[must_use]
     pub fn new(rate: Rate) -> Self {
@@ -79,6 +100,15 @@ mod tests {
         let much_later = later + Duration::from_hours(1);
         let taken = (0..5).filter(|_| bucket.take(RATE, much_later)).count();
         assert_eq!(taken, 3, "idleness saves up no more than one burst");
+    }
+
+    #[test]
+    fn what_goes_unsaid_is_counted() {
+        let now = Instant::now();
+        let mut remark = Remark::default();
+        let said: Vec<_> = (0..1000).filter_map(|_| remark.say(RATE, now)).collect();
+        assert_eq!(said, [0, 0, 0]);
+        assert_eq!(remark.say(RATE, now + RATE.interval), Some(997));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::coordinator::core::policy::Policy;
 
 use super::exposure::{Server, edge_config};
-use super::model::Model;
+use super::model::{Log, Model};
 use super::problem::{Place, Problem};
 use super::schema::Settings;
 use super::{caddy, check, document, policy, schema};
@@ -32,8 +32,11 @@ pub struct Loaded {
     /// `None` when some file could not be read as it stands. Where the files merely disagree there is a model: what the
     /// policy forbids stays forbidden, whatever is routed.
     pub model: Option<Model>,
-    /// Everything that is wrong, and every warning, in the order of the files.
+    /// Everything that is wrong, and every warning, in the order of the files; where a file could be understood only in part, also
+    /// what that part and the other files disagree about.
     pub problems: Vec<Problem>,
+    /// How to log what follows, also where there is no model: as far as it could be read.
+    pub log: Log,
 }
 
 /// The files as read; a file that is not there is `None`.
@@ -53,56 +56,96 @@ pub struct Assembled {
     pub settings: Settings,
     /// Name of the policy's file, when there is one.
     pub policy_file: Option<String>,
+    pub doubts: Doubts,
+}
+
+/// What the files could not be understood about. Checks that would only tell a consequence of that are left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Doubts {
+    pub coordinator: bool,
+    pub acme: bool,
+    pub ports: bool,
+    pub caddy: bool,
+    pub policy: bool,
 }
 
 /// Reads the configuration in `dir`: `genkan.toml`, `caddy.json` and the policy, each of them optional.
 #[must_use]
 pub fn load(dir: &Path) -> Loaded {
-    let (assembled, problems) = load_with_places(dir);
-    Loaded { model: assembled.map(|assembled| assembled.model), problems }
+    let (assembled, is_sound, problems) = load_partly(dir);
+    let log = assembled.model.log;
+    Loaded { model: is_sound.then_some(assembled.model), problems, log }
 }
 
 /// As [`load`], with the places.
 pub fn load_with_places(dir: &Path) -> (Option<Assembled>, Vec<Problem>) {
-    let (files, mut problems) = read(dir);
-    let is_unreadable = problems.iter().any(Problem::is_error);
-    let (assembled, found) = assemble(&files);
-    problems.extend(found);
-    let mut assembled = assembled.filter(|_| !is_unreadable);
-    if let Some(assembled) = &mut assembled {
-        let acme = &mut assembled.model.acme;
-        acme.ca_file = acme.ca_file.as_ref().map(|file| dir.join(file));
-        problems.extend(check::disagreements(assembled));
-    }
-    (assembled, problems)
+    let (assembled, is_sound, problems) = load_partly(dir);
+    (is_sound.then_some(assembled), problems)
 }
 
-/// Joins the files to one model. Pure.
+/// What could be understood, and whether that is all of it.
+fn load_partly(dir: &Path) -> (Assembled, bool, Vec<Problem>) {
+    let (files, mut problems) = match read(dir) {
+        Ok(read) => read,
+        Err(problem) => return (assemble_partly(&Files::default()).0, false, vec![*problem]),
+    };
+    let (mut assembled, found) = assemble_partly(&files);
+    problems.extend(found);
+    assembled.doubts = Doubts::from(&problems);
+    let is_sound = !problems.iter().any(Problem::is_error);
+    problems.extend(check::disagreements(&assembled));
+    let acme = &mut assembled.model.acme;
+    acme.ca_file = acme.ca_file.as_ref().map(|file| dir.join(file));
+    (assembled, is_sound, problems)
+}
+
+/// Joins the files to one model, when each of them is sound by itself. Pure.
+#[cfg(test)]
 pub fn assemble(files: &Files) -> (Option<Assembled>, Vec<Problem>) {
-    let mut problems = Vec::new();
-    let mut keep = |result: Result<_, Vec<Problem>>| result.map_err(|found| problems.extend(found)).ok();
+    let (assembled, problems) = assemble_partly(files);
+    let is_sound = !problems.iter().any(Problem::is_error);
+    (is_sound.then_some(assembled), problems)
+}
+
+/// As [`assemble`], with what could be understood when something is wrong.
+fn assemble_partly(files: &Files) -> (Assembled, Vec<Problem>) {
     let policy_file = files.policy.as_ref().map(|(name, _)| name.clone());
-    let policy = match &files.policy {
-        Some((name, bytes)) => keep(policy::parse_bytes(name, bytes)),
-        None => Some((Policy::default(), Vec::new())),
+    let (policy, mut problems) = match &files.policy {
+        Some((name, bytes)) => policy::read(name, bytes),
+        None => (Policy::default(), Vec::new()),
     };
-    let caddy = match &files.caddy {
-        Some(bytes) => caddy::parse(CADDY_FILE, bytes).map_err(|found| problems.extend(found)).ok(),
-        None => Some((Vec::new(), Vec::new())),
+    let is_named = !problems.iter().any(Problem::is_error);
+    let (servers, found) = match &files.caddy {
+        Some(bytes) => caddy::read(CADDY_FILE, bytes),
+        None => (Vec::new(), Vec::new()),
     };
+    problems.extend(found);
     let bytes = files.settings.as_deref().unwrap_or_default();
-    let named = policy.as_ref().map(|(policy, _)| policy);
-    let settings = schema::parse(SETTINGS_FILE, bytes, named).map_err(|found| problems.extend(found)).ok();
-    let (Some((policy, policy_warnings)), Some((servers, caddy_warnings)), Some(settings)) =
-        (policy, caddy, settings)
-    else {
-        return (None, problems);
-    };
-    problems.extend(policy_warnings.into_iter().chain(caddy_warnings));
+    let (settings, found) = schema::read(SETTINGS_FILE, bytes, is_named.then_some(&policy));
+    problems.extend(found);
     let mut servers: Vec<Server> = servers.into_iter().chain(settings.servers.iter().cloned()).collect();
     resolve_names(&mut servers, &policy, &settings.model.base_domain);
     let model = Model { edge: edge_config(&servers), policy, ..settings.model.clone() };
-    (Some(Assembled { model, servers, settings, policy_file }), problems)
+    let doubts = Doubts::from(&problems);
+    (Assembled { model, servers, settings, policy_file, doubts }, problems)
+}
+
+impl Doubts {
+    fn from(problems: &[Problem]) -> Self {
+        let errors = |file: &str| -> Vec<&Place> {
+            let errors = problems.iter().filter(|problem| problem.is_error());
+            errors.map(|problem| &problem.place).filter(|place| &*place.file == file).collect()
+        };
+        let settings = errors(SETTINGS_FILE);
+        let about = |section| settings.iter().any(|place| schema::is_about(place, section));
+        Self {
+            coordinator: about("coordinator"),
+            acme: about("acme"),
+            ports: about("ports"),
+            caddy: !errors(CADDY_FILE).is_empty(),
+            policy: POLICY_FILES.iter().any(|file| !errors(file).is_empty()),
+        }
+    }
 }
 
 /// Puts addresses in the place of hosts' names, which no resolver outside the tailnet knows.
@@ -118,12 +161,13 @@ fn resolve_names(servers: &mut [Server], policy: &Policy, base_domain: &str) {
     }
 }
 
-fn read(dir: &Path) -> (Files, Vec<Problem>) {
+/// The error is that there is no such directory.
+fn read(dir: &Path) -> Result<(Files, Vec<Problem>), Box<Problem>> {
     let mut problems = Vec::new();
     if !dir.is_dir() {
         let what = format!("{} is not a directory", dir.display());
         let problem = Problem::error("no-directory", what).cure("Name the directory that genkan.toml is in.");
-        return (Files::default(), vec![problem.at(Place::file("."))]);
+        return Err(Box::new(problem.at(Place::file("."))));
     }
     let mut take = |name: &str| {
         read_file(&dir.join(name)).map_err(|error| {
@@ -144,7 +188,7 @@ fn read(dir: &Path) -> (Files, Vec<Problem>) {
         let problem = Problem::warning("stray-file", format!("{name} is not read"));
         problem.cure(format!("Its place is {read}.")).at(Place::file(name))
     }));
-    (Files { settings, caddy, policy }, problems)
+    Ok((Files { settings, caddy, policy }, problems))
 }
 
 /// `None` when there is no such file; never more than one byte beyond what is accepted.

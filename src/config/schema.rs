@@ -1,5 +1,6 @@
 //! `genkan.toml`: every key optional, and so is the file.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -40,16 +41,48 @@ pub struct Settings {
     pub name_place: Place,
     pub email_place: Place,
     pub base_domain_place: Place,
+    /// Where the ports that were written stand, by their key.
+    pub port_places: BTreeMap<&'static str, Place>,
 }
 
 /// Reads the file `file`; `policy` gives the names that `[[expose]]` may use, `None` when it could not be read.
 /// Errors: everything that is wrong in it.
 pub fn parse(file: &str, bytes: &[u8], policy: Option<&Policy>) -> Result<Settings, Vec<Problem>> {
-    let document = Document::parse(file, Syntax::Toml, bytes)?;
+    let (settings, problems) = read(file, bytes, policy);
+    if problems.is_empty() { Ok(settings) } else { Err(problems) }
+}
+
+/// As [`parse`], with what could be understood when something is wrong.
+pub fn read(file: &str, bytes: &[u8], policy: Option<&Policy>) -> (Settings, Vec<Problem>) {
+    let document = match Document::parse(file, Syntax::Toml, bytes) {
+        Ok(document) => document,
+        Err(problems) => return (Settings::nothing(file), problems),
+    };
     let mut reader = Reader { decoder: Decoder::new(&document), policy };
     let settings = reader.settings(file, &document.root);
-    let problems = reader.decoder.finish();
-    if problems.is_empty() { Ok(settings) } else { Err(problems) }
+    (settings, reader.decoder.finish())
+}
+
+/// Whether the problem at `place` leaves open what section `key` was meant to say: it stands in there, or in a section that no one
+/// knows and that may be this one misspelt.
+pub fn is_about(place: &Place, key: &str) -> bool {
+    let section = place.path.split(['.', '[']).next().unwrap_or_default();
+    section == key || !ROOT.known.iter().chain(ROOT.planned).any(|known| *known == section)
+}
+
+impl Settings {
+    /// Of a file that says nothing.
+    fn nothing(file: &str) -> Self {
+        let place = || Place::file(file);
+        Self {
+            model: Model::default(),
+            servers: Vec::new(),
+            name_place: place(),
+            email_place: place(),
+            base_domain_place: place(),
+            port_places: BTreeMap::new(),
+        }
+    }
 }
 
 struct Reader<'d> {
@@ -59,29 +92,34 @@ struct Reader<'d> {
 
 impl<'d> Reader<'d> {
     fn settings(&mut self, file: &str, root: &'d Node) -> Settings {
-        let mut model = Model::default();
-        let places = [(); 3].map(|()| Place::file(file));
-        let [mut name_place, mut email_place, mut base_domain_place] = places;
+        let mut settings = Settings::nothing(file);
+        let model = &mut settings.model;
         let Some(table) = self.decoder.table(root, &ROOT) else { unreachable!("a TOML document is a table") };
         if let Some(coordinator) = self.section(table, "coordinator", &COORDINATOR) {
             if let Some(node) = coordinator.value("name") {
                 model.name = self.host_name(node, "the coordinator's name");
-                name_place = self.decoder.place(node);
+                settings.name_place = self.decoder.place(node);
             }
             if let Some(node) = coordinator.value("base_domain") {
-                model.base_domain = self.host_name(node, "base_domain").unwrap_or(model.base_domain);
-                base_domain_place = self.decoder.place(node);
+                if let Some(name) = self.host_name(node, "base_domain") {
+                    model.base_domain = name;
+                }
+                settings.base_domain_place = self.decoder.place(node);
             }
         }
         if let Some(acme) = self.section(table, "acme", &ACME) {
-            email_place = acme.value("email").map_or(email_place, |node| self.decoder.place(node));
+            if let Some(node) = acme.value("email") {
+                settings.email_place = self.decoder.place(node);
+            }
             model.acme = self.acme(acme);
         }
         model.lan = self.section(table, "lan", &LAN).map(|lan| self.lan(lan)).unwrap_or_default();
-        model.ports = self.section(table, "ports", &PORTS).map(|ports| self.ports(ports)).unwrap_or_default();
+        if let Some(ports) = self.section(table, "ports", &PORTS) {
+            (model.ports, settings.port_places) = self.ports(ports);
+        }
         model.log = self.section(table, "log", &LOG).map(|log| self.log(log)).unwrap_or_default();
-        let servers = table.value("expose").map(|node| self.exposed(node)).unwrap_or_default();
-        Settings { model, servers, name_place, email_place, base_domain_place }
+        settings.servers = table.value("expose").map(|node| self.exposed(node)).unwrap_or_default();
+        settings
     }
 
     fn section(&mut self, table: Table<'d>, key: &str, keys: &Keys) -> Option<Table<'d>> {
@@ -159,8 +197,8 @@ impl<'d> Reader<'d> {
         Lan { interface, address }
     }
 
-    fn ports(&mut self, table: Table<'d>) -> Ports {
-        let mut ports = Ports::default();
+    fn ports(&mut self, table: Table<'d>) -> (Ports, BTreeMap<&'static str, Place>) {
+        let (mut ports, mut places) = (Ports::default(), BTreeMap::new());
         let fields = [
             ("http", &mut ports.http),
             ("https", &mut ports.https),
@@ -170,11 +208,13 @@ impl<'d> Reader<'d> {
             ("admin", &mut ports.admin),
         ];
         for (key, field) in fields {
-            if let Some(port) = table.value(key).and_then(|node| self.decoder.port(node, key)) {
+            let Some(node) = table.value(key) else { continue };
+            if let Some(port) = self.decoder.port(node, key) {
                 *field = port;
+                places.insert(key, self.decoder.place(node));
             }
         }
-        ports
+        (ports, places)
     }
 
     fn log(&mut self, table: Table<'d>) -> Log {

@@ -1,5 +1,7 @@
 //! Counters of HTTP, TLS and certificates. Label values come from the configuration, never from a stranger, so their number is bounded.
 
+use std::net::SocketAddr;
+
 use http::StatusCode;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -22,14 +24,23 @@ pub struct HttpMetrics {
     expiry: Family<Name, Gauge>,
 }
 
+/// Counters of one listening socket, looked up once.
+pub(super) struct ListenerMetrics {
+    accepted: Counter,
+    full: Counter,
+    source_full: Counter,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DoorLabel {
     door: &'static str,
+    address: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DoorReason {
     door: &'static str,
+    address: String,
     reason: &'static str,
 }
 
@@ -84,16 +95,16 @@ impl HttpMetrics {
         all
     }
 
-    pub(super) fn count_accepted(&self, door: Door) {
-        self.accepted.get_or_create(&DoorLabel { door: door_name(door) }).inc();
-    }
-
-    pub(super) fn count_refused(&self, door: Door, denied: Denied) {
-        let reason = match denied {
-            Denied::Full => "full",
-            Denied::SourceFull => "source_full",
+    /// The counters of one listening socket.
+    pub(super) fn of_listener(&self, door: Door, address: SocketAddr) -> ListenerMetrics {
+        let (door, address) = (door_name(door), address.to_string());
+        let refused = |reason| {
+            let labels = DoorReason { door, address: address.clone(), reason };
+            self.refused.get_or_create_owned(&labels)
         };
-        self.refused.get_or_create(&DoorReason { door: door_name(door), reason }).inc();
+        let (full, source_full) = (refused("full"), refused("source_full"));
+        let accepted = self.accepted.get_or_create_owned(&DoorLabel { door, address });
+        ListenerMetrics { accepted, full, source_full }
     }
 
     pub(super) fn count_handshake_failure(&self, reason: &'static str) {
@@ -124,11 +135,47 @@ impl HttpMetrics {
     }
 }
 
+impl ListenerMetrics {
+    pub fn count_accepted(&self) {
+        self.accepted.inc();
+    }
+
+    pub fn count_refused(&self, denied: Denied) {
+        match denied {
+            Denied::Full => self.full.inc(),
+            Denied::SourceFull => self.source_full.inc(),
+        };
+    }
+}
+
 fn door_name(door: Door) -> &'static str {
     match door {
         Door::Https => "https",
         Door::Http => "http",
         Door::Control => "control",
         Door::Plain => "plain",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_addresses_of_one_kind_are_told_apart() {
+        let mut registry = Registry::default();
+        let metrics = HttpMetrics::new(&mut registry);
+        let of = |port| metrics.of_listener(Door::Https, SocketAddr::from(([0, 0, 0, 0], port)));
+        of(443).count_accepted();
+        of(8443).count_refused(Denied::SourceFull);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("writing to a string");
+        for line in [
+            r#"connections_total{door="https",address="0.0.0.0:443"} 1"#,
+            r#"connections_total{door="https",address="0.0.0.0:8443"} 0"#,
+            r#"connections_refused_total{door="https",address="0.0.0.0:8443",reason="source_full"} 1"#,
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 }

@@ -31,6 +31,7 @@ pub enum Layer4Error {
 pub struct Layer4 {
     relay: Arc<dyn Relay>,
     udp: UdpMetrics,
+    udp_flows: usize,
     rng: SeededRng,
     routes: BTreeMap<Listen, Route>,
 }
@@ -46,9 +47,10 @@ enum Handle {
 }
 
 impl Layer4 {
+    /// `udp_flows` at once over all routes.
     #[must_use]
-    pub fn new(relay: Arc<dyn Relay>, udp: UdpMetrics, rng: SeededRng) -> Self {
-        Self { relay, udp, rng, routes: BTreeMap::new() }
+    pub fn new(relay: Arc<dyn Relay>, udp: UdpMetrics, udp_flows: usize, rng: SeededRng) -> Self {
+        Self { relay, udp, udp_flows, rng, routes: BTreeMap::new() }
     }
 
     /// Makes the routes those of `servers`. A route that keeps its address keeps its connections and flows (and its name in the
@@ -78,7 +80,15 @@ impl Layer4 {
         for (at, server) in wanted {
             self.routes.entry(at).and_modify(|route| route.follow(&server.upstreams));
         }
+        self.share_flows();
         Ok(())
+    }
+
+    /// Each UDP route gets the same part of the flows there may be, so that a flood on one takes nothing from the others.
+    fn share_flows(&self) {
+        let udp = || self.routes.values().filter_map(|route| route.udp());
+        let share = self.udp_flows / udp().count().max(1);
+        udp().for_each(|handle| handle.set_total(share));
     }
 
     /// Ends every route, giving connections `grace`.
@@ -118,6 +128,13 @@ impl Layer4 {
 }
 
 impl Route {
+    fn udp(&self) -> Option<&UdpHandle> {
+        match &self.handle {
+            Handle::Tcp(_) => None,
+            Handle::Udp(handle) => Some(handle),
+        }
+    }
+
     fn follow(&mut self, upstreams: &[Upstream]) {
         if self.upstreams == upstreams {
             return;
@@ -163,4 +180,50 @@ fn wanted(servers: &[Layer4Server]) -> BTreeMap<Listen, &Layer4Server> {
         }
     }
     wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use prometheus_client::registry::Registry;
+    use tokio::net::UdpSocket;
+
+    use super::*;
+    use crate::edge::metrics::EdgeMetrics;
+    use crate::edge::relay::CopyRelay;
+
+    fn server(port: u16) -> Layer4Server {
+        let upstream = Upstream { transport: Transport::Udp, host: "127.0.0.1".into(), port: 9 };
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        let listen = vec![Listen { transport: Transport::Udp, address }];
+        Layer4Server { name: port.to_string(), listen, upstreams: vec![upstream] }
+    }
+
+    fn free_port() -> u16 {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        socket.local_addr().expect("bound").port()
+    }
+
+    #[tokio::test]
+    async fn the_flows_of_all_routes_together_keep_to_their_total() {
+        let metrics = EdgeMetrics::new(&mut Registry::default());
+        let relay = Arc::new(CopyRelay::new(metrics.relay, SeededRng::new([1; 32])));
+        let mut layer4 = Layer4::new(relay, metrics.udp, 8, SeededRng::new([2; 32]));
+        let servers = [server(free_port()), server(free_port())];
+        layer4.set(&servers, Duration::ZERO).await.expect("served");
+        let mut clients = Vec::new();
+        for index in 0..16 {
+            let client = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+            client.send_to(b"x", servers[index % 2].listen[0].address).await.expect("sent");
+            clients.push(client);
+        }
+        let open = || layer4.routes.values().filter_map(Route::udp).map(UdpHandle::open).collect::<Vec<_>>();
+        let begun = Instant::now();
+        while open() != [4, 4] && begun.elapsed() < Duration::from_secs(2) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(open(), [4, 4]);
+    }
 }

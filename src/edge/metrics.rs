@@ -33,7 +33,7 @@ pub struct RelayMetrics {
 /// Layer 4 UDP.
 #[derive(Debug, Clone, Default)]
 pub struct UdpMetrics {
-    pub flows: Family<Route, Counter>,
+    pub flows: Family<RouteUpstream, Counter>,
     pub open: Family<Route, Gauge>,
     pub ended: Family<RouteReason, Counter>,
     pub datagrams: Family<RouteDirection, Counter>,
@@ -52,6 +52,13 @@ pub struct Route {
 pub struct RouteReason {
     pub route: String,
     pub reason: &'static str,
+}
+
+/// A route, and which of its upstreams was chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RouteUpstream {
+    pub route: String,
+    pub upstream: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -109,7 +109,7 @@ impl Edge {
         let orderable = watch::Sender::default();
         let background = background(&settings, &shared, store, orderable.subscribe(), wall, &mut rng);
         let relay = relay::choose(metrics.relay, fork(&mut rng));
-        let layer4 = Layer4::new(relay, metrics.udp, SeededRng::new(fork(&mut rng)));
+        let layer4 = Layer4::new(relay, metrics.udp, settings.udp_flows, SeededRng::new(fork(&mut rng)));
         let sockets = Sockets { config: EdgeConfig::default(), listeners: BTreeMap::new(), layer4 };
         let edge = Self { settings, shared, sockets: Mutex::new(sockets), orderable, background };
         edge.reload(&config).await?;

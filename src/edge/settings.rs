@@ -4,12 +4,19 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
 use super::core::limits::Ceilings;
-use super::core::route::EdgeConfig;
+use super::core::listen_plan::{OwnPorts, sockets};
+use super::core::route::{EdgeConfig, Transport};
+use super::relay::RelayLimits;
 
-/// Of each listening socket. Request bodies that no upstream takes are held up to an HTTP/2 connection's window of 256 KiB: 512 MiB at
-/// the worst, 64 MiB from one source. Headers and responses under way come on top, per stream. A household behind one address with a
-/// dozen browsers stays far below 256.
-const CONNECTIONS: Ceilings = Ceilings { total: 2048, per_source: 256 };
+/// Of each listening socket. Request bodies that no upstream takes are held up to an HTTP/2 connection's window of 128 KiB: 128 MiB at
+/// the worst, 32 MiB from one source, on a machine that may have 512 MB in all. Only TLS sockets speak HTTP/2, and usually there is
+/// one. (Envoy's advice for an edge, 1 MiB a connection, would be 1 GiB here: it counts on a memory watch that this program does not
+/// have.) Headers and responses under way come on top, per stream. A household behind one address with a dozen browsers stays far below
+/// 256.
+const CONNECTIONS: Ceilings = Ceilings { total: 1024, per_source: 256 };
+
+/// Over all routes, where descriptors allow: two full ones.
+pub const UDP_FLOWS: usize = 2048;
 
 /// Everything the edge needs besides its neighbours.
 #[derive(Debug, Clone)]
@@ -29,6 +36,8 @@ pub struct EdgeSettings {
     pub acme: Option<AcmeSettings>,
     /// On each listening socket.
     pub connections: Ceilings,
+    /// Flows of layer 4 UDP over all routes, each a descriptor.
+    pub udp_flows: usize,
     /// Fresh random bytes for back-off jitter.
     pub seed: [u8; 32],
 }
@@ -46,8 +55,25 @@ impl EdgeSettings {
             lan_address: None,
             acme: None,
             connections: CONNECTIONS,
+            udp_flows: UDP_FLOWS,
             seed,
         }
+    }
+
+    /// Descriptors that are open when every ceiling is reached: of each connection both sides, of each flow the upstream's.
+    #[must_use]
+    pub fn descriptors_max(&self) -> usize {
+        let Self { bind, http_port: http, https_port: https, control_port: control, .. } = *self;
+        let listeners = sockets(&self.config, OwnPorts { bind, http, https, control }).len();
+        let layer4 = |transport| {
+            let listens = self.config.layer4_servers.iter().flat_map(|server| &server.listen);
+            listens.filter(|listen| listen.transport == transport).count()
+        };
+        let (tcp, udp) = (layer4(Transport::Tcp), layer4(Transport::Udp));
+        listeners * (1 + 2 * self.connections.total)
+            + tcp * (1 + 2 * RelayLimits::default().connections.total)
+            + udp
+            + if udp == 0 { 0 } else { self.udp_flows }
     }
 }
 

@@ -75,6 +75,8 @@ impl Tsmp {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -89,6 +91,20 @@ mod tests {
             Tsmp::DiscoKey(DiscoPublic::from_bytes([7; 32])),
         ] {
             assert_eq!(Tsmp::decode(&message.encode()), Some(message));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_is_decoded_or_nothing(kind in prop::sample::select(b"!poaz".as_slice()), body: Vec<u8>, bare: Vec<u8>) {
+            let _ = Tsmp::decode(&bare);
+            let payload = [&[kind], body.as_slice()].concat();
+            if let Some(message) = Tsmp::decode(&payload) {
+                let again = message.encode();
+                prop_assert_eq!(Tsmp::decode(&again), Some(message));
+                let shared = again.len().min(payload.len());
+                prop_assert_eq!(&again[..shared], &payload[..shared]);
+            }
         }
     }
 

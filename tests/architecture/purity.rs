@@ -3,9 +3,11 @@
 use crate::source::Source;
 
 /// Path parts that make a room impure, wherever they stand in a path.
-const IMPURE: [&[&str]; 14] = [
+const IMPURE: [&[&str]; 23] = [
     &["Instant", "now"],
     &["SystemTime", "now"],
+    &["Instant", "elapsed"],
+    &["SystemTime", "elapsed"],
     &["OffsetDateTime", "now_utc"],
     &["std", "fs"],
     &["std", "env"],
@@ -15,10 +17,22 @@ const IMPURE: [&[&str]; 14] = [
     &["TcpListener"],
     &["UdpSocket"],
     &["UnixStream"],
+    &["UnixListener"],
+    &["UnixDatagram"],
+    &["nix"],
+    &["libc"],
+    &["socket2"],
+    &["rtnetlink"],
     &["tokio"],
     &["getrandom"],
     &["OsRng"],
+    &["ring", "rand"],
 ];
+
+/// Under another name their `now` would not be found.
+const CLOCKS: [&str; 3] = ["Instant", "SystemTime", "OffsetDateTime"];
+/// Reads the clock without naming it.
+const CLOCK_METHOD: &str = "elapsed";
 
 /// boringtun reads clocks and randomness itself; this file owns that impurity and says so.
 const CLOCK_OWNER: &str = "tunnel/core/wireguard.rs";
@@ -31,6 +45,12 @@ pub fn impurities(source: &Source) -> Vec<String> {
     let mut found: Vec<String> = named.map(|bad| format!("pure room names {}", bad.join("::"))).collect();
     if source.words.iter().any(|word| word == "async" || word == "await") {
         found.push("pure room has async".into());
+    }
+    let is_clock = |path: &&Vec<String>| path.last().is_some_and(|last| CLOCKS.contains(&last.as_str()));
+    let aliases = source.renamed.iter().filter(is_clock);
+    found.extend(aliases.map(|path| format!("pure room gives another name to {}", path.join("::"))));
+    if source.words.iter().any(|word| word == CLOCK_METHOD) {
+        found.push(format!("pure room names {CLOCK_METHOD}"));
     }
     found.dedup();
     found

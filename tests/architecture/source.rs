@@ -12,6 +12,8 @@ pub struct Source {
     pub file: syn::File,
     /// Every path the file names: expanded `use` trees, and `a::b::c` anywhere, macros included.
     pub paths: Vec<Vec<String>>,
+    /// Every path that a `use ... as` or a `type` gives another name.
+    pub renamed: Vec<Vec<String>>,
     /// Every identifier and keyword.
     pub words: Vec<String>,
 }
@@ -21,12 +23,13 @@ impl Source {
         let mut file = syn::parse_file(text).unwrap_or_else(|error| panic!("{path}: {error}"));
         remove_test_items(&mut file.items);
         let mut paths = Vec::new();
+        let mut renamed = Vec::new();
         for item in &file.items {
-            collect_uses(item, &mut paths);
+            collect_uses(item, &mut paths, &mut renamed);
         }
         let mut words = Vec::new();
         collect_tokens(file.to_token_stream(), &mut paths, &mut words);
-        Self { path: path.into(), text: text.into(), file, paths, words }
+        Self { path: path.into(), text: text.into(), file, paths, renamed, words }
     }
 }
 
@@ -83,28 +86,44 @@ fn attributes(item: &syn::Item) -> &[syn::Attribute] {
     }
 }
 
-fn collect_uses(item: &syn::Item, paths: &mut Vec<Vec<String>>) {
+fn collect_uses(item: &syn::Item, paths: &mut Vec<Vec<String>>, renamed: &mut Vec<Vec<String>>) {
     match item {
-        syn::Item::Use(item) => expand(&item.tree, &mut Vec::new(), paths),
+        syn::Item::Use(item) => expand(&item.tree, &mut Vec::new(), paths, renamed),
+        syn::Item::Type(item) => {
+            if let syn::Type::Path(path) = &*item.ty {
+                renamed.push(path.path.segments.iter().map(|part| part.ident.to_string()).collect());
+            }
+        }
         syn::Item::Mod(module) => {
             for inner in module.content.iter().flat_map(|(_, items)| items) {
-                collect_uses(inner, paths);
+                collect_uses(inner, paths, renamed);
             }
         }
         _ => {}
     }
 }
 
-fn expand(tree: &syn::UseTree, prefix: &mut Vec<String>, paths: &mut Vec<Vec<String>>) {
+fn expand(
+    tree: &syn::UseTree,
+    prefix: &mut Vec<String>,
+    paths: &mut Vec<Vec<String>>,
+    renamed: &mut Vec<Vec<String>>,
+) {
     match tree {
         syn::UseTree::Path(path) => {
             prefix.push(path.ident.to_string());
-            expand(&path.tree, prefix, paths);
+            expand(&path.tree, prefix, paths, renamed);
             prefix.pop();
         }
-        syn::UseTree::Group(group) => group.items.iter().for_each(|tree| expand(tree, prefix, paths)),
+        syn::UseTree::Group(group) => {
+            group.items.iter().for_each(|tree| expand(tree, prefix, paths, renamed));
+        }
         syn::UseTree::Name(name) => paths.push(joined(prefix, &name.ident)),
-        syn::UseTree::Rename(rename) => paths.push(joined(prefix, &rename.ident)),
+        syn::UseTree::Rename(rename) => {
+            let path = joined(prefix, &rename.ident);
+            renamed.push(path.clone());
+            paths.push(path);
+        }
         syn::UseTree::Glob(_) => paths.push(prefix.clone()),
     }
 }

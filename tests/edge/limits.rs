@@ -91,15 +91,21 @@ async fn answers_that_are_not_taken_hold_a_share_of_an_upstream_only() {
     let at = upstream(|_| async { Response::new(body::full(vec![b'x'; 1024 * 1024])) }).await;
     let house = House::open(vec![route(&[APP], &[at])]).await;
     let pem = house.self_signed(APP);
-    let stream = tls_on(house.https(), Some(APP), &pem, &[b"h2"]).await.expect("a handshake");
-    let (mut greedy, connection) = http2::Builder::new(TokioExecutor::new())
-        .initial_stream_window_size(0)
-        .handshake(TokioIo::new(stream))
-        .await
-        .expect("HTTP/2 begins");
-    tokio::spawn(connection);
+    let mut greedy = Vec::new();
+    // One connection may not have as many streams.
+    for _ in 0..2 {
+        let stream = tls_on(house.https(), Some(APP), &pem, &[b"h2"]).await.expect("a handshake");
+        let (client, connection) = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(0)
+            .handshake(TokioIo::new(stream))
+            .await
+            .expect("HTTP/2 begins");
+        tokio::spawn(connection);
+        greedy.push(client);
+    }
     let mut held = Vec::new();
-    for _ in 0..128 {
+    for number in 0..128 {
+        let greedy = &mut greedy[number % 2];
         let answer = soon(greedy.send_request(get(&format!("https://{APP}/")))).await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::OK);
         held.push(answer);

@@ -16,11 +16,19 @@ use crate::edge::core::route::{Listen, Transport};
 
 /// The servers that `caddy.json` describes, and warnings about them. Errors: everything that is wrong in it.
 pub fn parse(file: &str, bytes: &[u8]) -> Result<(Vec<Server>, Vec<Problem>), Vec<Problem>> {
-    let document = Document::parse(file, Syntax::Json, bytes)?;
+    let (servers, problems) = read(file, bytes);
+    if problems.iter().any(Problem::is_error) { Err(problems) } else { Ok((servers, problems)) }
+}
+
+/// The servers that could be understood, and everything that is wrong in the file.
+pub fn read(file: &str, bytes: &[u8]) -> (Vec<Server>, Vec<Problem>) {
+    let document = match Document::parse(file, Syntax::Json, bytes) {
+        Ok(document) => document,
+        Err(problems) => return (Vec::new(), problems),
+    };
     let mut decoder = Decoder::new(&document);
     let servers = servers(&mut decoder, &document.root);
-    let problems = decoder.finish();
-    if problems.iter().any(Problem::is_error) { Err(problems) } else { Ok((servers, problems)) }
+    (servers, decoder.finish())
 }
 
 fn servers<'d>(decoder: &mut Decoder<'d>, root: &'d Node) -> Vec<Server> {

@@ -91,7 +91,7 @@ fn surplus(policy: &Policy, needed: &[&Upstream]) -> Vec<String> {
     found.into_iter().collect()
 }
 
-fn spell_range(range: PortRange) -> String {
+pub fn spell_range(range: PortRange) -> String {
     match (range.first, range.last) {
         (0, u16::MAX) => "*".to_owned(),
         (first, last) if first == last => first.to_string(),
@@ -99,7 +99,7 @@ fn spell_range(range: PortRange) -> String {
     }
 }
 
-fn spell_selector(selector: &Selector, policy: &Policy) -> String {
+pub fn spell_selector(selector: &Selector, policy: &Policy) -> String {
     match selector {
         Selector::Any => "*".to_owned(),
         Selector::Prefix(prefix) => {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::config::exposure::Layer;
 use crate::config::load::SETTINGS_FILE;
-use crate::config::model::Ports;
+use crate::config::schema::Settings;
 use crate::edge::core::route::{Listen, Transport};
 
 use super::{Assembled, Place, Problem};
@@ -25,7 +25,8 @@ enum Sharing {
 }
 
 pub fn conflicts(assembled: &Assembled) -> Vec<Problem> {
-    let own = own_claims(&assembled.model.ports);
+    // Of ports that could not be read the usual ones would be taken.
+    let own = if assembled.doubts.ports { Vec::new() } else { own_claims(&assembled.settings) };
     let claims: Vec<Claim> = own.into_iter().chain(server_claims(assembled)).collect();
     let mut problems = Vec::new();
     for (index, claim) in claims.iter().enumerate() {
@@ -36,12 +37,13 @@ pub fn conflicts(assembled: &Assembled) -> Vec<Problem> {
     problems
 }
 
-fn own_claims(ports: &Ports) -> Vec<Claim> {
+fn own_claims(settings: &Settings) -> Vec<Claim> {
+    let ports = &settings.model.ports;
     let own = |transport, port, key: &str, sharing| Claim {
         listen: Listen { transport, address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port) },
         owner: format!("genkan itself (ports.{key})"),
         sharing,
-        place: Place::file(SETTINGS_FILE),
+        place: settings.port_places.get(key).cloned().unwrap_or_else(|| Place::file(SETTINGS_FILE)),
     };
     vec![
         own(Transport::Tcp, ports.http, "http", Sharing::OwnHttp),
@@ -78,6 +80,8 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 
 fn describe(earlier: &Claim, claim: &Claim) -> Problem {
     let port = spell(claim.listen);
+    // Of two own ports it may be the first that was moved.
+    let place = if claim.place.line == 0 { &earlier.place } else { &claim.place };
     Problem::error("listener-conflict", format!("{port} is already taken by {}", earlier.owner))
         .because("Two listeners cannot have one port.")
         .cure(match earlier.sharing {
@@ -86,7 +90,7 @@ fn describe(earlier: &Claim, claim: &Claim) -> Problem {
             }
             _ => format!("Listen on another port, or change [ports] in {SETTINGS_FILE}."),
         })
-        .at(claim.place.clone())
+        .at(place.clone())
 }
 
 /// `tcp/443`.

@@ -9,6 +9,7 @@ mod inside;
 mod least_privilege;
 mod listeners;
 mod names;
+mod rules;
 mod text;
 
 use std::path::Path;
@@ -23,6 +24,7 @@ pub use dns::DnsRecord;
 pub use forwards::Forward;
 pub use inside::Inside;
 pub use least_privilege::LeastPrivilege;
+pub use rules::Permission;
 
 /// What a configuration comes to.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -33,6 +35,8 @@ pub struct Report {
     pub dns: Vec<DnsRecord>,
     /// What is reached from outside, by which way in.
     pub access: Vec<Access>,
+    /// The policy's rules: who may reach what inside the tailnet.
+    pub rules: Vec<Permission>,
     /// The policy that allows the routes and nothing else; `None` when some file could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub least_privilege: Option<LeastPrivilege>,
@@ -57,6 +61,7 @@ pub fn run(dir: &Path) -> Report {
         forwards: forwards::derive(&assembled),
         dns: dns::derive(&assembled),
         access: access::derive(&assembled),
+        rules: rules::derive(&assembled),
         least_privilege: Some(least_privilege::derive(&assembled)),
         inside: inside::derive(&assembled),
     }
@@ -66,7 +71,10 @@ pub fn run(dir: &Path) -> Report {
 pub fn disagreements(assembled: &Assembled) -> Vec<Problem> {
     let mut problems = listeners::conflicts(assembled);
     problems.extend(names::problems(assembled));
-    problems.extend(access::problems(assembled));
+    // A rule that could not be read may be the one that allows.
+    if !assembled.doubts.policy {
+        problems.extend(access::problems(assembled));
+    }
     problems
 }
 

@@ -9,7 +9,8 @@ pub fn problems(assembled: &Assembled) -> Vec<Problem> {
     let mut problems = coordinator_problems(assembled);
     problems.extend(site_problems(assembled));
     let servers = assembled.servers.iter().filter(|server| server.layer == Layer::Http);
-    for server in servers {
+    // A route whose hosts could not be read looks like one for all hosts.
+    for server in servers.filter(|_| !assembled.doubts.caddy) {
         problems.extend(unreachable_hosts(&server.routes));
     }
     problems
@@ -19,6 +20,7 @@ fn coordinator_problems(assembled: &Assembled) -> Vec<Problem> {
     let (model, settings) = (&assembled.model, &assembled.settings);
     let mut problems = Vec::new();
     match &model.name {
+        _ if assembled.doubts.coordinator => {}
         None => problems.push(
             Problem::warning("name-missing", "the coordinator has no name")
                 .because("Machines outside the house cannot join, and no certificate can be had for it.")
@@ -39,7 +41,7 @@ fn coordinator_problems(assembled: &Assembled) -> Vec<Problem> {
         Some(_) => {}
     }
     let needs_certificates = model.name.is_some() || sites(assembled).next().is_some();
-    if model.acme.email.is_none() && needs_certificates {
+    if model.acme.email.is_none() && needs_certificates && !assembled.doubts.acme {
         problems.push(
             Problem::warning("email-missing", "there is no e-mail address for the certificate authority")
                 .because(
@@ -64,7 +66,7 @@ fn site_problems(assembled: &Assembled) -> Vec<Problem> {
             problems.push(problem.at(site.place.clone()));
         }
         let bare = site.value.strip_prefix("*.").unwrap_or(&site.value);
-        if is_within(bare, &model.base_domain) {
+        if is_within(bare, &model.base_domain) && !assembled.doubts.coordinator {
             let problem = Problem::error(
                 "site-in-base-domain",
                 format!("{} is within base_domain {}", site.value, model.base_domain),

@@ -135,7 +135,70 @@ fn listeners_share_only_the_http_ports() {
         "{}",
         None,
     );
-    assert_eq!(found, ["listener-conflict genkan.toml", "listener-conflict genkan.toml:8"]);
+    assert_eq!(found, ["listener-conflict genkan.toml:6", "listener-conflict genkan.toml:8"]);
+}
+
+#[test]
+fn an_own_port_is_told_where_it_was_moved_to() {
+    let (_, found) = derived(&format!("{NAMED}[ports]\nhttps = 8080\n"), "{}", None);
+    assert_eq!(found, ["listener-conflict genkan.toml:6"], "the control port that it meets is not written");
+}
+
+/// What `run` finds in a directory of these files, as `code file:line`.
+fn found(files: &[(&str, &str)]) -> Vec<String> {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (name, text) in files {
+        std::fs::write(dir.path().join(name), text).expect("written");
+    }
+    let report = run(dir.path());
+    assert!(report.least_privilege.is_none(), "nothing is derived from half a configuration");
+    report.problems.iter().map(|p| format!("{} {}:{}", p.code, p.place.file, p.place.line)).collect()
+}
+
+#[test]
+fn every_problem_is_told_in_one_run() {
+    let caddy = relays(&[
+        relay("ssh", ":2222", "100.64.0.2:22"),
+        relay("again", ":2222", "192.168.1.5:22"),
+        relay("control", ":8080", "192.168.1.5:22").replace("listen", "lissen"),
+    ]);
+    let policy = r#"{"hosts": {"a": "100.64.0.2"}, "acls": []}"#;
+    let settings = format!("{NAMED}[log]\nlevle = 'info'\n");
+    assert_eq!(
+        found(&[("genkan.toml", &settings), ("caddy.json", &caddy), ("acl.json", policy)]),
+        [
+            "unknown-key caddy.json:4",
+            "no-listen caddy.json:4",
+            "unknown-key genkan.toml:6",
+            "listener-conflict caddy.json:3",
+            "upstream-forbidden caddy.json:2",
+        ]
+    );
+}
+
+#[test]
+fn no_consequence_of_a_mistake_is_told_as_another() {
+    let control = relays(&[relay("mine", ":8080", "100.64.0.2:22")]);
+    let forbids = r#"{"hosts": {"a": "100.64.0.2"}, "acls": []}"#;
+    for settings in [
+        "[coordinator]\nnmae = 'hs.example.com'\n",
+        "[coordinater]\nname = 'hs.example.com'\n",
+        "[ports]\nhttp = 1\nhttp = 2\n",
+    ] {
+        let settings = format!("{settings}\n[acme]\nemail = 'a@b'\n");
+        assert_eq!(found(&[("genkan.toml", &settings)]).len(), 1, "{settings}");
+    }
+    let moved = format!("{NAMED}[ports]\ncontrl = 8081\n");
+    let all = [("genkan.toml", moved.as_str()), ("caddy.json", &control), ("acl.json", forbids)];
+    assert_eq!(found(&all), ["unknown-key genkan.toml:6", "upstream-forbidden caddy.json:2"]);
+    let misspelt =
+        r#"{"hosts": {"a": "100.64.0.2"}, "acls": [{"action": "accept", "src": ["*"], "dts": ["*:*"]}]}"#;
+    let ssh = relays(&[relay("ssh", ":2222", "100.64.0.2:22")]);
+    let all = [("genkan.toml", NAMED), ("caddy.json", &ssh), ("acl.json", misspelt)];
+    assert_eq!(found(&all), ["unknown-key acl.json:1", "missing-key acl.json:1"]);
+    let lan = "192.168.1.5:80";
+    let sites = [site("a.example.com", lan).replace("host", "hots"), site("b.example.com", lan)].join(",\n");
+    assert_eq!(found(&[("genkan.toml", NAMED), ("caddy.json", &web(&sites))]), ["unknown-key caddy.json:2"]);
 }
 
 #[test]
@@ -167,6 +230,33 @@ fn an_upstream_needs_a_rule_and_a_reserved_address() {
     assert_eq!(least.surplus, ["10.0.0.0/8:*", "a:23", "tag:web:80"]);
     let reaches: Vec<Reach> = access::derive(&assembled).iter().map(|row| row.reach).collect();
     assert_eq!(reaches, [Reach::Allowed, Reach::Depends, Reach::Forbidden, Reach::Direct]);
+}
+
+#[test]
+fn the_policys_own_rules_are_told_as_they_were_written() {
+    let policy = r#"{"hosts": {"pi": "100.64.0.1", "a": "100.64.0.2"}, "groups": {"group:dev": ["ann@"]}, "acls": [
+        {"action": "accept", "src": ["group:dev", "pi"], "dst": ["a:22,80-90", "10.0.0.0/8:*"]},
+        {"action": "accept", "proto": "udp", "src": ["*"], "dst": ["a:53"]}]}"#;
+    let (assembled, _) = derived(NAMED, "{}", Some(policy));
+    let report = Report {
+        rules: rules::derive(&assembled),
+        least_privilege: Some(least_privilege::derive(&assembled)),
+        ..Report::default()
+    };
+    let text = report.text(false);
+    for line in [
+        "  group:dev,pi  -> a:22,80-90    any\n",
+        "  group:dev,pi  -> 10.0.0.0/8:*  any\n",
+        "  *             -> a:53          udp\n",
+    ] {
+        assert!(text.contains(line), "no {line:?} in:\n{text}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
+    let last = serde_json::json!({"source": "*", "destination": "a", "ports": "53", "protocol": "udp"});
+    assert_eq!(json["rules"][2], last);
+    let (assembled, _) = derived(NAMED, "{}", None);
+    let all = rules::derive(&assembled);
+    assert_eq!((all[0].source.as_str(), all[0].destination.as_str(), all[0].ports.as_str()), ("*", "*", "*"));
 }
 
 #[test]

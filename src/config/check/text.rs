@@ -13,6 +13,7 @@ pub fn render(report: &Report, colour: bool) -> String {
         page.forwards(report);
         page.dns(report);
         page.access(report);
+        page.rules(report);
         page.least_privilege(least);
         page.inside(report);
     }
@@ -78,6 +79,15 @@ impl Page {
             vec![access.from.clone(), format!("-> {}", access.to), access.address.clone(), reach.to_owned()]
         };
         self.table(&report.access.iter().map(row).collect::<Vec<_>>());
+    }
+
+    fn rules(&mut self, report: &Report) {
+        self.heading("Policy: who may reach what in the tailnet");
+        let row = |rule: &super::Permission| {
+            let to = format!("-> {}:{}", rule.destination, rule.ports);
+            vec![rule.source.clone(), to, rule.protocol.clone()]
+        };
+        self.table(&report.rules.iter().map(row).collect::<Vec<_>>());
     }
 
     fn least_privilege(&mut self, least: &super::LeastPrivilege) {

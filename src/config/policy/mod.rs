@@ -13,6 +13,7 @@ use super::decode::{Decoder, Keys};
 use super::document::{Document, Node, Syntax};
 use super::problem::Problem;
 use alias::Names;
+pub use protocol::name as protocol_name;
 
 const ROOT: Keys = Keys {
     of: "the policy",
@@ -46,11 +47,19 @@ pub fn parse(name: &str, text: &str) -> Result<Policy, Vec<Problem>> {
 
 /// As [`parse`], and with the warnings.
 pub fn parse_bytes(name: &str, bytes: &[u8]) -> Result<(Policy, Vec<Problem>), Vec<Problem>> {
-    let document = Document::parse(name, Syntax::CommentedJson, bytes)?;
+    let (policy, problems) = read(name, bytes);
+    if problems.iter().any(Problem::is_error) { Err(problems) } else { Ok((policy, problems)) }
+}
+
+/// What could be understood of a policy, and everything that is wrong in it.
+pub fn read(name: &str, bytes: &[u8]) -> (Policy, Vec<Problem>) {
+    let document = match Document::parse(name, Syntax::CommentedJson, bytes) {
+        Ok(document) => document,
+        Err(problems) => return (Policy::default(), problems),
+    };
     let mut reader = Reader { decoder: Decoder::new(&document) };
     let policy = reader.policy(&document.root);
-    let problems = reader.decoder.finish();
-    if problems.iter().any(Problem::is_error) { Err(problems) } else { Ok((policy, problems)) }
+    (policy, reader.decoder.finish())
 }
 
 struct Reader<'d> {

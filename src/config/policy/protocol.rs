@@ -40,6 +40,13 @@ pub fn parse(text: &str) -> Result<Option<u8>, Problem> {
     })
 }
 
+/// As it may be written in a policy.
+#[must_use]
+pub fn name(number: u8) -> String {
+    let named = PROTOCOLS.iter().find(|(_, known)| *known == number);
+    named.map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
+}
+
 /// TCP, UDP and SCTP.
 pub fn has_ports(protocol: u8) -> bool {
     [6, 17, 132].contains(&protocol)

@@ -14,7 +14,8 @@ use super::tailnet::Tailnet;
 /// Bounds of a description that is kept and sent to every peer.
 const ROUTES_MAX: usize = 256;
 const SERVICES_MAX: usize = 64;
-const TAGS_MAX: usize = 32;
+/// Of one node.
+pub(super) const TAGS_MAX: usize = 32;
 const SSH_KEYS_MAX: usize = 16;
 const TEXT_MAX: usize = 1024;
 /// Members not understood here are kept while their text is no longer than this.

@@ -17,6 +17,7 @@ use std::time::Instant;
 use rand_core::RngCore;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::base::rate::{LOG_RATE, Remark};
 use crate::base::rng::SeededRng;
 use crate::base::wall_time::WallTime;
 use crate::coordinator::core::change::Mutation;
@@ -57,6 +58,8 @@ pub struct Ledger {
     departures: broadcast::Sender<Departure>,
     wall: WallClock,
     rng: Arc<Mutex<SeededRng>>,
+    /// Log lines about machines that were not let in, which any stranger can cause.
+    refused: Arc<Mutex<Remark>>,
 }
 
 /// The answer to `POST /machine/map`.
@@ -93,6 +96,7 @@ impl Ledger {
             departures: departures.clone(),
             wall: Arc::clone(&wall),
             rng: Arc::new(Mutex::new(SeededRng::new(rng.bytes()))),
+            refused: Arc::default(),
         };
         let wishes = Arc::clone(&ledger.wishes);
         let schedule = Schedule::new(now);
@@ -113,7 +117,7 @@ impl Ledger {
         let answer =
             self.execute(move |turn| turn.tailnet.decide_register(machine, &request, turn.wall)).await?;
         if !answer.error.is_empty() {
-            tracing::info!(reason = answer.error, "a machine was not let in");
+            self.log_refused(&answer.error);
         }
         Ok(answer)
     }
@@ -195,6 +199,13 @@ impl Ledger {
     #[must_use]
     pub fn wall_time(&self) -> WallTime {
         (self.wall)()
+    }
+
+    fn log_refused(&self, reason: &str) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(unsaid) = refused.say(LOG_RATE, Instant::now()) {
+            tracing::info!(reason, unsaid, "a machine was not let in");
+        }
     }
 
     fn attach(&self, node: NodeId, origin: Option<Origin>) -> Option<MapStream> {

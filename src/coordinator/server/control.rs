@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use super::connections::Slot;
 use super::machine::Session;
 use super::{Body, Server, reply};
+use crate::base::rate::LOG_RATE;
 use crate::coordinator::ledger::Origin;
 use crate::coordinator::noise_stream::NoiseStream;
 use crate::wire::key::ChallengePrivate;
@@ -74,7 +75,15 @@ pub fn accept(server: &Server, request: Request<Incoming>, origin: Origin) -> Re
     let is_known = || server.0.ledger.snapshot().admits_machine(accepted.peer);
     let Some(slot) = server.0.connections.open(accepted.peer, Instant::now(), is_known) else {
         server.0.metrics.count_handshake("busy");
-        tracing::warn!("control connections are at their limit; a client is refused");
+        if let Some(unsaid) = server
+            .0
+            .busy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .say(LOG_RATE, std::time::Instant::now())
+        {
+            tracing::warn!(unsaid, "control connections are at their limit; a client is refused");
+        }
         return reply::text(StatusCode::SERVICE_UNAVAILABLE, "too many connections; try again in a minute");
     };
     tokio::spawn(serve(server.clone(), hyper::upgrade::on(request), accepted, slot, origin));

@@ -33,6 +33,7 @@ use self::map_frame::MapEncoder;
 use super::ledger::{Departure, Ledger, Origin};
 use super::metrics::ControlMetrics;
 use super::relay_server::RelayServer;
+use crate::base::rate::Remark;
 use crate::base::rng::SeededRng;
 use crate::wire::key::MachinePrivate;
 
@@ -51,6 +52,8 @@ struct Shared {
     encoder: MapEncoder,
     connections: Connections,
     metrics: ControlMetrics,
+    /// Log lines about connections that found no place, which any stranger can cause.
+    busy: Mutex<Remark>,
     /// Ends the task that follows departures.
     _stop: DropGuard,
 }
@@ -75,6 +78,7 @@ impl Server {
             encoder: MapEncoder::new(),
             connections,
             metrics,
+            busy: Mutex::default(),
             _stop: stop.drop_guard(),
         }))
     }

@@ -1,6 +1,6 @@
 //! The embedded database: one file, one table for each kind of record.
 //!
-//! Keys are the records' numbers, values are encoded by `record` behind a version byte. Every append is one transaction,
+//! Keys are the records' numbers, values are encoded by `record`, and blobs stored, behind a version byte. Every append is one transaction,
 //! synced before it answers: redb commits with one sync and finds the last whole commit by its checksums after a cut. The
 //! slower quick-repair commits are left out on purpose: they sync twice, and the full repair they avoid walks a file that
 //! is small here.
@@ -113,7 +113,8 @@ impl Store {
     pub fn blob(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.read(|transaction| {
             let table = transaction.open_table(BLOBS)?;
-            Ok(table.get(name)?.map(|value| value.value().to_vec()))
+            let found = table.get(name)?;
+            found.map(|value| record::body(value.value()).map(<[u8]>::to_vec)).transpose()
         })
     }
 
@@ -123,7 +124,7 @@ impl Store {
     /// The storage refused to write.
     pub fn put_blob(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
         self.write(|transaction| {
-            transaction.open_table(BLOBS)?.insert(name, value)?;
+            transaction.open_table(BLOBS)?.insert(name, record::stamp(value).as_slice())?;
             Ok(())
         })
     }

@@ -132,6 +132,54 @@ fn what_was_acknowledged_survives_a_cut_and_nothing_is_half_there() {
     assert!(most > 5, "the power fails too early to test anything: {most}");
 }
 
+/// A certificate as large as they are: several pages of the database.
+fn certificate(number: usize) -> Vec<u8> {
+    format!("certificate {number:04}\n").repeat(400).into_bytes()
+}
+
+#[test]
+fn a_certificate_survives_a_cut_whole_and_is_never_half_of_two() {
+    let mut most = 0;
+    for seed in 0..100_u8 {
+        let mut rng = SeededRng::new([seed; 32]);
+        let disk = FlakyDisk::default();
+        let store = Store::open_backend(disk.clone()).expect("a new disk");
+        store.put_blob("certificate/old", &certificate(0)).expect("power is on");
+        disk.platters().fuse = Some(rng.next_u32() % 200);
+        let mut acknowledged = 0;
+        // It is renewed under its name, and what was before it goes.
+        while store.put_blob("certificate/a", &certificate(acknowledged + 1)).is_ok() {
+            acknowledged += 1;
+            if acknowledged == 2 && store.delete_blob("certificate/old").is_err() {
+                break;
+            }
+        }
+        most = most.max(acknowledged);
+        let found_disk = disk.after_cut(&mut rng);
+        std::mem::forget(store);
+        let store = Store::open_backend(found_disk).expect("a cut is no damage");
+        let found = store.blob("certificate/a").expect("what was synced is whole");
+        let either = [acknowledged, acknowledged + 1].map(|number| (number > 0).then(|| certificate(number)));
+        assert!(either.contains(&found), "seed {seed}: {acknowledged}");
+        let old = store.blob("certificate/old").expect("what was synced is whole");
+        let is_gone = old.is_none() && acknowledged >= 2;
+        assert!(is_gone || (old == Some(certificate(0)) && acknowledged <= 2), "seed {seed}: {acknowledged}");
+    }
+    assert!(most > 5, "the power fails too early to test anything: {most}");
+}
+
+#[test]
+fn a_newer_blob_is_named_as_such() {
+    let store = Store::open_backend(redb::backends::InMemoryBackend::new()).expect("memory");
+    let newer = |transaction: &WriteTransaction| {
+        transaction.open_table(BLOBS)?.insert("certificate/a", [9_u8, 0, 0].as_slice())?;
+        Ok(())
+    };
+    store.write(newer).expect("memory");
+    let error = store.blob("certificate/a").expect_err("unknown version");
+    assert!(matches!(error, StoreError::Newer { version: 9, .. }), "{error}");
+}
+
 #[test]
 fn damage_is_an_error_with_a_cure_and_never_a_panic() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -73,9 +73,9 @@ struct Flow {
 }
 
 impl Default for FlowLimits {
-    /// 1,024 flows are 1,024 sockets, the most a process may usually open by far before anything else does. A household plays
-    /// with a handful; 64 behind one address leave room for a browser of game servers. A minute is twice the usual interval
-    /// of keep-alives.
+    /// 1,024 flows are 1,024 sockets; all routes together share what descriptors there are (`layer4`). A household plays with a
+    /// handful; 64 behind one address leave room for a browser of game servers. A minute is twice the usual interval of
+    /// keep-alives.
     fn default() -> Self {
         Self { flows: Ceilings { total: 1024, per_source: 64 }, idle: Duration::from_mins(1) }
     }
@@ -111,6 +111,18 @@ impl UdpFlows {
     pub fn handle_reply(&mut self, id: SlotId, now: Instant) -> Option<FlowKey> {
         self.touch(id, now, true);
         self.flows.get(id).map(|flow| flow.key)
+    }
+
+    /// Another total, at most the one of the limits; flows beyond it end, those first that `evict` would choose first.
+    pub fn set_total(&mut self, total: usize) {
+        let total = total.min(self.limits.flows.total);
+        self.admissions.set_ceilings(Ceilings { total, ..self.limits.flows });
+        while self.len() > total {
+            let Some(&(_, victim)) = self.unanswered.first().or_else(|| self.answered.first()) else {
+                return;
+            };
+            self.end(victim, FlowEnding::Evicted);
+        }
     }
 
     /// Ends a flow; unknown ones change nothing.

@@ -143,8 +143,8 @@ async fn a_handshake_that_never_ends_frees_its_place() {
 async fn uploads_that_nobody_takes_stay_within_the_stated_memory() {
     let ceilings = EdgeSettings::new(EdgeConfig::default(), [0; 32]).connections;
     let worst = |connections: usize| connections * CONNECTION_WINDOW as usize;
-    assert_eq!(worst(ceilings.total), 512 * 1024 * 1024);
-    assert_eq!(worst(ceilings.per_source), 64 * 1024 * 1024);
+    assert_eq!(worst(ceilings.total), 128 * 1024 * 1024);
+    assert_eq!(worst(ceilings.per_source), 32 * 1024 * 1024);
     // RFC 9113 section 6.9.2: the window of a connection begins with 65,535 bytes and grows by WINDOW_UPDATE on stream 0.
     let (mut client, _serving) = open(true, shared());
     client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("open");

@@ -23,7 +23,7 @@ use tracing::{debug, info, warn};
 use crate::edge::core::limits::Ceilings;
 use crate::edge::core::listen_plan::Door;
 use crate::edge::front::Front;
-use crate::edge::http_metrics::HttpMetrics;
+use crate::edge::http_metrics::{HttpMetrics, ListenerMetrics};
 use crate::edge::tls::Certificates;
 pub use connection::Connection;
 pub use permit::{Admission, Permit};
@@ -71,8 +71,9 @@ impl Listener {
         let address = socket.local_addr()?;
         info!(%address, ?door, "listening");
         let stop = shared.drain.child_token();
-        let admission = Admission::new(ceilings);
-        let accepting = shared.tasks.clone().spawn(accept(socket, door, admission, shared, stop.clone()));
+        let metrics = shared.metrics.of_listener(door, address);
+        let entrance = Entrance { door, admission: Admission::new(ceilings), metrics };
+        let accepting = shared.tasks.clone().spawn(accept(socket, entrance, shared, stop.clone()));
         Ok(Self { address, door, stop: stop.drop_guard(), accepting })
     }
 
@@ -93,21 +94,22 @@ impl Listener {
     }
 }
 
-async fn accept(
-    socket: TcpListener,
+/// What a connection passes on its way in.
+struct Entrance {
     door: Door,
     admission: Admission,
-    shared: Shared,
-    stop: CancellationToken,
-) {
+    metrics: ListenerMetrics,
+}
+
+async fn accept(socket: TcpListener, entrance: Entrance, shared: Shared, stop: CancellationToken) {
     let mut is_failing = false;
     while let Some(accepted) = stop.run_until_cancelled(socket.accept()).await {
         let was_failing = std::mem::replace(&mut is_failing, accepted.is_err());
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer, door, &admission, &shared),
+            Ok((stream, peer)) => admit(stream, peer, &entrance, &shared),
             Err(error) => {
                 if !was_failing {
-                    warn!(%error, ?door, "cannot accept connections");
+                    warn!(%error, door = ?entrance.door, "cannot accept connections");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -115,18 +117,19 @@ async fn accept(
     }
 }
 
-fn admit(socket: TcpStream, peer: SocketAddr, door: Door, admission: &Admission, shared: &Shared) {
+fn admit(socket: TcpStream, peer: SocketAddr, entrance: &Entrance, shared: &Shared) {
+    let Entrance { door, admission, metrics } = entrance;
     let permit = match admission.admit(peer.ip()) {
         Ok(permit) => permit,
         Err(denied) => {
             debug!(%denied, ?door, "connection refused");
-            return shared.metrics.count_refused(door, denied);
+            return metrics.count_refused(denied);
         }
     };
-    shared.metrics.count_accepted(door);
+    metrics.count_accepted();
     if let Err(error) = socket::tune(&socket) {
         debug!(%error, "cannot tune a connection");
     }
     let stream = Stream::new(socket, permit);
-    shared.tasks.spawn(connection::serve(stream, peer, door, shared.clone()));
+    shared.tasks.spawn(connection::serve(stream, peer, *door, shared.clone()));
 }

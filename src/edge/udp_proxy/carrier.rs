@@ -20,7 +20,7 @@ use super::socket::{Batch, DatagramSocket, MAX_DATAGRAM};
 use crate::base::slots::SlotId;
 use crate::edge::core::limits::Denied;
 use crate::edge::core::udp_flows::{FlowKey, FlowLimits, Inbound, UdpFlows};
-use crate::edge::metrics::{Direction, Route, RouteDirection, RouteReason, UdpMetrics};
+use crate::edge::metrics::{Direction, Route, RouteDirection, RouteReason, RouteUpstream, UdpMetrics};
 use crate::edge::targets::{Lease, Target, Targets};
 
 /// Answers taken from one flow before others get their turn.
@@ -55,7 +55,6 @@ struct Carried {
 struct RouteMetrics {
     route: String,
     families: UdpMetrics,
-    flows: Counter,
     open: Gauge,
     passed: [(Counter, Counter); 2],
 }
@@ -132,7 +131,7 @@ impl Carrier {
         let answers = carry_back(Arc::clone(&self.shared), Arc::clone(&socket), id);
         let answers = AbortOnDropHandle::new(tokio::spawn(answers));
         self.carried.insert(id, Carried { socket, lease: target.lease(), _answers: answers });
-        self.shared.metrics.flows.inc();
+        self.shared.metrics.count_flow(&target.upstream);
         tracing::debug!(route = self.shared.metrics.route, client = %key.client, upstream = target.upstream, "flow");
         Ok(())
     }
@@ -174,6 +173,10 @@ impl Shared {
 
     pub fn open(&self) -> usize {
         self.flows().len()
+    }
+
+    pub fn set_total(&self, total: usize) {
+        self.flows().set_total(total);
     }
 
     fn flows(&self) -> MutexGuard<'_, UdpFlows> {
@@ -260,12 +263,16 @@ impl RouteMetrics {
             (families.datagrams.get_or_create_owned(&labels), families.bytes.get_or_create_owned(&labels))
         });
         Self {
-            flows: families.flows.get_or_create_owned(&labels),
             open: families.open.get_or_create_owned(&labels),
             passed,
             route: route.to_owned(),
             families: families.clone(),
         }
+    }
+
+    fn count_flow(&self, upstream: &str) {
+        let labels = RouteUpstream { route: self.route.clone(), upstream: upstream.to_owned() };
+        self.families.flows.get_or_create(&labels).inc();
     }
 
     fn count_passed(&self, direction: Direction, length: usize) {

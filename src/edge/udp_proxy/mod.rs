@@ -109,6 +109,11 @@ impl UdpHandle {
         self.targets.set_upstreams(upstreams);
     }
 
+    /// Flows at once, at most those of the route's limits. Flows beyond it end with the route's next datagram or time-out.
+    pub fn set_total(&self, flows: usize) {
+        self.shared.set_total(flows);
+    }
+
     /// Flows open now.
     #[must_use]
     pub fn open(&self) -> usize {

@@ -7,7 +7,7 @@ use tokio::net::UdpSocket;
 
 use super::*;
 use crate::edge::core::limits::Ceilings;
-use crate::edge::metrics::{EdgeMetrics, RouteReason};
+use crate::edge::metrics::{EdgeMetrics, RouteReason, RouteUpstream};
 
 /// Far beyond what anything here takes; a test that reaches it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -60,8 +60,8 @@ async fn eventually(condition: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn clients_of_one_service_are_kept_apart() {
-    let service = bound("127.0.0.1:0").await;
-    let handle = started(&route("127.0.0.1:0", service.local_addr().expect("bound")), &metrics());
+    let (service, metrics) = (bound("127.0.0.1:0").await, metrics());
+    let handle = started(&route("127.0.0.1:0", service.local_addr().expect("bound")), &metrics);
     let (one, two) = (client_of(handle.local_address()).await, client_of(handle.local_address()).await);
     say(&one, b"one").await;
     let (text, first_port) = heard(&service).await;
@@ -77,6 +77,9 @@ async fn clients_of_one_service_are_kept_apart() {
     say(&one, b"again").await;
     assert_eq!(heard(&service).await, (b"again".to_vec(), first_port));
     assert_eq!(handle.open(), 2);
+    let upstream = service.local_addr().expect("bound").to_string();
+    let flows = RouteUpstream { route: "game".into(), upstream };
+    assert_eq!(metrics.flows.get_or_create(&flows).get(), 2);
     handle.stop().await;
 }
 

@@ -123,6 +123,8 @@ fn split<const HEAD: usize, const REST: usize, const ALL: usize>(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -153,6 +155,32 @@ mod tests {
         let mut wrong_length = good;
         wrong_length[4] = 95;
         assert_eq!(Initiation::decode(&wrong_length), Err(NoiseError::MessageLength));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_message_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Initiation::decode(&bytes).map_or(true, |found| found.encode() == bytes.as_slice()));
+            prop_assert!(Response::decode(&bytes).map_or(true, |found| found.encode() == bytes.as_slice()));
+        }
+
+        #[test]
+        fn what_is_as_long_as_a_message_is_taken_apart_as_it_stands(
+            mut first in prop::collection::vec(any::<u8>(), INITIATION_LEN),
+            mut second in prop::collection::vec(any::<u8>(), RESPONSE_LEN),
+        ) {
+            first[2..5].copy_from_slice(&[TYPE_INITIATION, 0, 96]);
+            second[..3].copy_from_slice(&[TYPE_RESPONSE, 0, 48]);
+            prop_assert_eq!(Initiation::decode(&first).map(|found| found.encode().to_vec()), Ok(first));
+            prop_assert_eq!(Response::decode(&second).map(|found| found.encode().to_vec()), Ok(second));
+        }
+
+        #[test]
+        fn any_text_makes_an_error_that_can_be_read(text: String) {
+            let bytes = encode_error(&text);
+            prop_assert_eq!(usize::from(u16::from_be_bytes([bytes[1], bytes[2]])), bytes.len() - RESPONSE_HEADER);
+            prop_assert!(text.starts_with(std::str::from_utf8(&bytes[RESPONSE_HEADER..]).expect("text")));
+        }
     }
 
     #[test]

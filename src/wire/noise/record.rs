@@ -107,6 +107,7 @@ impl Cipher {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use ring::aead::{CHACHA20_POLY1305, UnboundKey};
 
     use super::*;
@@ -150,6 +151,33 @@ mod tests {
         assert_eq!(record_len([4, 0, 16]), Ok(19));
         assert_eq!(record_len([4, 0, 15]), Err(NoiseError::RecordLength));
         assert_eq!(record_len([2, 0, 16]), Err(NoiseError::MessageType(2)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_a_record_within_the_limits_or_none(header: [u8; RECORD_HEADER]) {
+            if let Ok(length) = record_len(header) {
+                prop_assert!((RECORD_HEADER + TAG..=MAX_RECORD).contains(&length));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_no_record_of_the_peer(mut bytes in prop::collection::vec(any::<u8>(), 0..MAX_RECORD)) {
+            prop_assert_eq!(pair().1.open(&mut bytes), Err(NoiseError::Decrypt));
+        }
+
+        #[test]
+        fn a_record_comes_back_whole_and_with_no_bit_changed(text in prop::collection::vec(any::<u8>(), 0..MAX_PLAINTEXT), bit: prop::sample::Index) {
+            let (mut sealer, mut opener) = pair();
+            let mut record = Vec::new();
+            sealer.seal(&text, &mut record).expect("fits");
+            prop_assert_eq!(record_len([record[0], record[1], record[2]]), Ok(record.len()));
+            let mut bent = record[RECORD_HEADER..].to_vec();
+            let bit = bit.index(bent.len() * 8);
+            bent[bit / 8] ^= 1 << (bit % 8);
+            prop_assert_eq!(pair().1.open(&mut bent), Err(NoiseError::Decrypt));
+            prop_assert_eq!(opener.open(&mut record[RECORD_HEADER..]).map(|text| text.to_vec()), Ok(text));
+        }
     }
 
     #[test]

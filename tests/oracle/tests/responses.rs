@@ -1,6 +1,7 @@
 //! Answers as we write them, read by their client: borrowed strings, no nulls, exact pairs of addresses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use genkan::base::wall_time::UnixTime;
 use genkan::wire::control::{
@@ -9,6 +10,7 @@ use genkan::wire::control::{
     UserProfile,
 };
 use genkan::wire::key::{DiscoPublic, MachinePublic, NodePublic};
+use ipnet::IpNet;
 use serde_json::{json, to_string, to_value};
 use ts_control_serde as theirs;
 use ts_keys::{DiscoPublicKey, MachinePublicKey, NodePublicKey};
@@ -212,9 +214,42 @@ fn packet_filters_mean_the_same() {
     assert_eq!(again.len(), rules.len());
     for (again, rule) in again.iter().zip(&rules) {
         assert_eq!((&again.ip_proto, &again.cap_grant), (&rule.ip_proto, &rule.cap_grant));
-        let ports = |rule: &FilterRule| rule.dst_ports.iter().map(|range| range.ports).collect::<Vec<_>>();
+        assert_eq!(span_set(again.src_ips.iter()), span_set(rule.src_ips.iter()));
+        let ports = |rule: &FilterRule| -> Vec<(BTreeSet<Span>, PortRange)> {
+            rule.dst_ports.iter().map(|to| (span_set([&to.ip]), to.ports)).collect()
+        };
         assert_eq!(ports(again), ports(rule));
-        assert_eq!(again.src_ips.len(), rule.src_ips.len());
+    }
+}
+
+#[test]
+fn spans_tell_addresses_apart() {
+    let spans = |text: &str| span_set([&text.to_owned()]);
+    assert_eq!(spans("192.168.0.0/24"), spans("192.168.0.0-192.168.0.255"));
+    assert_eq!(spans("100.64.0.2"), spans("100.64.0.2/32"));
+    assert_ne!(spans("100.64.0.2"), spans("100.64.0.3"));
+    assert_ne!(spans("*"), spans("0.0.0.0/0"), "all of one family is not everybody");
+}
+
+/// First and last address.
+type Span = (IpAddr, IpAddr);
+
+/// What sources or a destination of a rule stand for, however they are written: `*`, address, prefix or range.
+fn span_set<'a>(texts: impl IntoIterator<Item = &'a String>) -> BTreeSet<Span> {
+    texts.into_iter().flat_map(|text| spans(text)).collect()
+}
+
+fn spans(text: &str) -> Vec<Span> {
+    let address = |text: &str| text.parse::<IpAddr>().unwrap_or_else(|error| panic!("{text}: {error}"));
+    let prefix = |text: &str| {
+        let prefix: IpNet = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+        (prefix.network(), prefix.broadcast())
+    };
+    match text.split_once('-') {
+        _ if text == "*" => ["0.0.0.0/0", "::/0"].map(prefix).to_vec(),
+        Some((first, last)) => vec![(address(first), address(last))],
+        None if text.contains('/') => vec![prefix(text)],
+        None => vec![(address(text), address(text))],
     }
 }
 

@@ -1,5 +1,6 @@
 //! A pre-auth key opens: which node the machine becomes, with which owner, name and address.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -9,12 +10,16 @@ use crate::coordinator::core::auth_key::AuthKey;
 use crate::coordinator::core::change::{Issued, Mutation};
 use crate::coordinator::core::node_record::{NodeOrigin, NodeRecord};
 use crate::coordinator::core::policy::Subject;
-use crate::coordinator::core::report;
+use crate::coordinator::core::report::{self, TAGS_MAX};
 use crate::coordinator::core::tailnet::Tailnet;
 use crate::wire::control::{Hostinfo, NodeId, RegisterRequest};
 use crate::wire::key::{DiscoPublic, MachinePublic, NodePublic};
 
 use super::{Decision, GO_ZERO, expired_answer};
+
+/// Nodes in all, the gateway included: far above a household, and each costs every other a line of its netmap. A reusable key in the
+/// wrong hands makes no more than these.
+pub(super) const NODES_MAX: usize = 1024;
 
 impl Tailnet {
     /// Joins the machine by `key`.
@@ -60,7 +65,10 @@ impl Tailnet {
         if !key.tags.is_empty() {
             return Ok(key.tags.clone());
         }
-        let wanted = request.hostinfo.as_ref().map(|info| info.request_tags.as_slice()).unwrap_or_default();
+        let wanted: BTreeSet<&String> = request.hostinfo.iter().flat_map(|info| &info.request_tags).collect();
+        if wanted.len() > TAGS_MAX {
+            return Err(format!("more than {TAGS_MAX} tags: ask for fewer with --advertise-tags"));
+        }
         let giver = Subject {
             id: NodeId(0),
             user: key.user.and_then(|user| self.view.user(user)).map(|user| user.login_name()),
@@ -71,7 +79,7 @@ impl Tailnet {
         };
         match wanted.iter().find(|tag| !self.view.policy.lets_tag(&giver, tag)) {
             Some(_) => Err("tags not allowed: the policy's tagOwners do not let this key's user give the tags asked for; make a key with --tags, or leave --advertise-tags out".into()),
-            None => Ok(wanted.to_vec()),
+            None => Ok(wanted.into_iter().cloned().collect()),
         }
     }
 
@@ -129,6 +137,11 @@ impl Tailnet {
         key: &AuthKey,
         wall: WallTime,
     ) -> Result<NodeRecord, String> {
+        if self.view.nodes.len() >= NODES_MAX {
+            return Err(format!(
+                "this coordinator has {NODES_MAX} nodes and takes no more: delete some that are not used any more with \"genkan nodes delete\""
+            ));
+        }
         let id = NodeId(self.issued.node.0 + 1);
         let ipv4 = match &key.host {
             Some(host) => self.claim(host, id)?,

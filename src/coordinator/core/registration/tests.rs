@@ -269,6 +269,46 @@ fn tags_come_from_the_key_or_by_leave_of_the_policy() {
 }
 
 #[test]
+fn tags_asked_for_twice_are_given_once_and_not_without_end() {
+    let mut house = House::new();
+    let key = house.key(&reusable());
+    let all: Vec<String> = (0..33).map(|number| format!("tag:{number:02}")).collect();
+    let owners = all.iter().map(|tag| (tag.clone(), vec![Selector::User("owner@".into())]));
+    let policy = Policy { tag_owners: owners.collect(), ..house_policy() };
+    let mutations = house.tailnet.decide_policy(policy);
+    house.apply(&mutations);
+    let asks = |tags: Vec<String>| {
+        let hostinfo = Hostinfo { request_tags: tags, ..Hostinfo::default() };
+        RegisterRequest { hostinfo: Some(hostinfo), ..request(2, Some(&key)) }
+    };
+    assert!(house.send(2, &asks(all.clone())).error.contains("more than 32 tags"));
+    let often = std::iter::repeat_n(all[..2].to_vec(), 1000).flatten().collect();
+    assert!(house.send(2, &asks(often)).machine_authorized);
+    assert_eq!(house.node(2).tags, all[..2]);
+}
+
+#[test]
+fn a_full_tailnet_says_so_and_lets_known_machines_in() {
+    let mut house = House::new();
+    let key = house.key(&reusable());
+    assert!(house.join(1, &key).machine_authorized);
+    let one = house.node(1).clone();
+    for number in 3..=i64::try_from(admission::NODES_MAX).expect("small") {
+        let mut bytes = [7; 32];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        let (machine, node_key) = (MachinePublic::from_bytes(bytes), NodePublic::from_bytes(bytes));
+        let [.., high, low] = u32::try_from(number).expect("small").to_be_bytes();
+        let ipv4 = Ipv4Addr::new(100, 70, high, low);
+        let name = format!("filler-{number}");
+        let filler = NodeRecord { id: NodeId(number), machine, node_key, ipv4, name, ..one.clone() };
+        house.tailnet.apply(&Mutation::Node(Box::new(filler)));
+    }
+    house.tailnet.settle();
+    assert!(house.join(2, &key).error.contains("takes no more"));
+    assert!(house.join(1, &key).machine_authorized);
+}
+
+#[test]
 fn the_key_of_a_tagged_node_does_not_end() {
     let mut house = House::new();
     let plain = house.key(&reusable());

@@ -36,6 +36,22 @@ fn one_client_is_one_flow_per_address_it_speaks_to() {
 }
 
 #[test]
+fn a_smaller_total_ends_the_surplus_and_a_larger_one_stays_within_the_limits() {
+    let (mut flows, now) = (flows(3, 3), Instant::now());
+    let answered = begun(&mut flows, key(1, 1), now);
+    flows.handle_reply(answered, now);
+    let silent = [begun(&mut flows, key(1, 2), now), begun(&mut flows, key(1, 3), now)];
+    flows.set_total(1);
+    assert_eq!(ended(&mut flows), silent.map(|id| (id, FlowEnding::Evicted)));
+    assert_eq!(flows.handle_inbound(key(2, 1), now), Inbound::Refused(Denied::Full));
+    flows.set_total(100);
+    begun(&mut flows, key(2, 1), now);
+    begun(&mut flows, key(2, 2), now);
+    begun(&mut flows, key(2, 3), now);
+    assert_eq!(flows.len(), 3, "one had to go");
+}
+
+#[test]
 fn silence_ends_a_flow_and_either_side_keeps_it() {
     let (mut flows, start) = (flows(10, 10), Instant::now());
     let silent = begun(&mut flows, key(1, 1), start);
