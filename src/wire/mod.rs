@@ -9,4 +9,5 @@ pub mod ip;
 pub mod key;
 pub mod noise;
 pub mod stun;
+pub mod supervision;
 pub mod tsmp;
