@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use genkan::base::rng::SeededRng;
-use genkan::edge::core::limits::Ceilings;
+use genkan::base::ceilings::Ceilings;
 use genkan::edge::core::route::{Transport, Upstream};
 use genkan::edge::metrics::EdgeMetrics;
 use genkan::edge::relay::{CopyRelay, Relay, RelayRoute, UringRelay};

@@ -7,7 +7,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::core::limits::Denied;
+use crate::base::ceilings::Denied;
 use super::core::listen_plan::Door;
 
 /// All families; a clone counts into the same ones.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
-use super::core::limits::Ceilings;
+use crate::base::ceilings::Ceilings;
 use super::core::route::EdgeConfig;
 
 /// Of each listening socket. Request bodies that no upstream takes are held up to an HTTP/2 connection's window of 256 KiB: 512 MiB at

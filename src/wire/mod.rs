@@ -1,6 +1,7 @@
 //! Bytes to types and back. No behaviour, no time, no sockets; every decoder takes bytes a stranger may have written.
 
 pub mod admin;
+pub mod api_key;
 pub mod control;
 pub mod datagram;
 pub mod derp;

@@ -24,6 +24,8 @@ pub enum FromWorker {
     Summary(Vec<String>),
     /// The text of `JOIN.txt`.
     JoinSheet(String),
+    /// The text of `API-KEY.txt`, a fresh key in it: the answer to [`FromInit::WantApiKey`].
+    ApiKeySheet(String),
     /// An update lies in the state directory under this file name; it is not verified.
     Update { file: String },
     /// Reboot in good order.
@@ -48,6 +50,8 @@ pub enum FromInit {
     Clock { known: bool },
     /// The box itself, for the status page.
     Box(BoxStatus),
+    /// The owner put an empty `API-KEY.txt` on the card.
+    WantApiKey,
     /// How far an update is, or how it ended.
     Update { text: String, done: bool, failed: bool },
 }

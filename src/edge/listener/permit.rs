@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::source::Source;
-use crate::edge::core::limits::{Admissions, Ceilings, Denied};
+use crate::base::ceilings::{Admissions, Ceilings, Denied};
 
 /// Who is inside; clones share it.
 #[derive(Debug, Clone)]

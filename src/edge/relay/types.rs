@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::edge::core::balance::Selection;
-use crate::edge::core::limits::Ceilings;
+use crate::base::ceilings::Ceilings;
 use crate::edge::core::route::Upstream;
 
 /// One listening address and where its connections go.
