@@ -7,6 +7,7 @@
 use std::fmt;
 
 use ring::digest;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::base::rng::SeededRng;
 use crate::base::secret::Secret;
@@ -46,6 +47,13 @@ impl Pin {
         let mut pin = [0; PIN_LEN];
         pin.copy_from_slice(&digest.as_ref()[..PIN_LEN]);
         Self(pin)
+    }
+
+    /// Of the public key of a certificate in DER; `None` when it is none.
+    #[must_use]
+    pub fn of_certificate(der: &[u8]) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        Some(Self::of(certificate.public_key().raw))
     }
 }
 
@@ -143,6 +151,12 @@ mod tests {
         fn every_minted_key_parses(seed: [u8; 32], public_key: Vec<u8>) {
             let key = ApiKeyText::mint(&mut SeededRng::new(seed), Pin::of(&public_key));
             prop_assert_eq!(ApiKeyText::parse(key.whole().expose()), Ok(key));
+        }
+
+        #[test]
+        fn any_bytes_may_call_themselves_a_certificate(bytes: Vec<u8>, tail: Vec<u8>) {
+            Pin::of_certificate(&bytes);
+            Pin::of_certificate(&[b"\x30\x82\x01\x00\x30\x81\xa0\xa0\x03\x02\x01\x02".as_slice(), &tail].concat());
         }
 
         #[test]
