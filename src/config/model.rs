@@ -85,15 +85,7 @@ pub const DEFAULT_BASE_DOMAIN: &str = "tailnet.internal";
 
 impl Default for Ports {
     fn default() -> Self {
-        Self {
-            http: 80,
-            https: 443,
-            control: 8080,
-            stun: 3478,
-            wireguard: 41641,
-            admin: 9090,
-            api: TLS_PORT,
-        }
+        Self { http: 80, https: 443, control: 8080, stun: 3478, wireguard: 41641, admin: 9090, api: TLS_PORT }
     }
 }
 

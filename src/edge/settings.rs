@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
-use crate::base::ceilings::Ceilings;
 use super::core::route::EdgeConfig;
+use crate::base::ceilings::Ceilings;
 
 /// Of each listening socket. Request bodies that no upstream takes are held up to an HTTP/2 connection's window of 256 KiB: 512 MiB at
 /// the worst, 64 MiB from one source. Headers and responses under way come on top, per stream. A household behind one address with a

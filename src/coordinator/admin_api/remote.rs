@@ -47,12 +47,7 @@ struct Desk {
 }
 
 /// Answers on `listener` with `certificate` until `stop`.
-pub async fn serve(
-    listener: TcpListener,
-    api: AdminApi,
-    certificate: Certificate,
-    stop: CancellationToken,
-) {
+pub async fn serve(listener: TcpListener, api: AdminApi, certificate: Certificate, stop: CancellationToken) {
     let desk = Desk { api, tls: TlsAcceptor::from(certificate.tls()), gate: Gate::new() };
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {

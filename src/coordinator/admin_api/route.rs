@@ -14,9 +14,9 @@ use crate::coordinator::core::admin_view::{ApiKeyRequest, NodeView, UserView};
 use crate::coordinator::core::auth_key::KeyId;
 use crate::coordinator::ledger::Refusal;
 use crate::wire::admin::{
-    ApiKey, ApiKeyAnswer, ApiKeysAnswer, ApproveRoutes, CreateApiKey, CreatePreAuthKey, CreateUser, ExpireApiKey, ExpireNode, ExpirePreAuthKey, Health, Node, NodeAnswer,
-    NodesAnswer, Policy, PreAuthKey, PreAuthKeyAnswer, PreAuthKeysAnswer, SetTags, User, UserAnswer,
-    UsersAnswer, decode_segment,
+    ApiKey, ApiKeyAnswer, ApiKeysAnswer, ApproveRoutes, CreateApiKey, CreatePreAuthKey, CreateUser,
+    ExpireApiKey, ExpireNode, ExpirePreAuthKey, Health, Node, NodeAnswer, NodesAnswer, Policy, PreAuthKey,
+    PreAuthKeyAnswer, PreAuthKeysAnswer, SetTags, User, UserAnswer, UsersAnswer, decode_segment,
 };
 use crate::wire::control::{NodeId, UserId};
 

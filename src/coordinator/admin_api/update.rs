@@ -113,7 +113,8 @@ impl Desk {
     }
 
     async fn hand_over(&self) -> Result<UpdateProgress, Refusal> {
-        let waiting = UpdateProgress { text: "taken; waiting to be verified".into(), ..UpdateProgress::default() };
+        let waiting =
+            UpdateProgress { text: "taken; waiting to be verified".into(), ..UpdateProgress::default() };
         // Before PID 1 can say anything: its word is the later one.
         self.seam.progress.send_replace(waiting.clone());
         if self.seam.requests.send(FILE.to_owned()).await.is_err() {
@@ -132,7 +133,8 @@ async fn copy<B: Body<Error: Into<BodyError>>>(body: B, to: &mut BufWriter<File>
         let frame = tokio::time::timeout(STALL, body.frame()).await;
         let frame = frame.map_err(|_| Refusal { status: 408, text: "the upload stood still".into() })?;
         let Some(frame) = frame else { break };
-        let frame = frame.map_err(|error| Refusal::bad_request(format!("the upload broke: {}", error.into())))?;
+        let frame =
+            frame.map_err(|error| Refusal::bad_request(format!("the upload broke: {}", error.into())))?;
         let Ok(mut data) = frame.into_data() else { continue };
         length += u64::try_from(data.remaining()).unwrap_or(u64::MAX);
         if length > UPDATE_MAX {

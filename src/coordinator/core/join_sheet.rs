@@ -69,17 +69,26 @@ pub fn join_text(sheet: &JoinSheet, doors: &Doors) -> String {
     text.push_str(match (doors.lan, &doors.name) {
         (Some(_), Some(_)) => "   Within the house take the first line, elsewhere the second.\n",
         (Some(_), None) => "   The machine has to be in the house: this box has no public name.\n",
-        (None, Some(_)) => "   This box has no address in the house yet; when it has one, lines for it follow here.\n",
-        (None, None) => "   Put the address of this box in the place of ADDRESS; once it is known it stands here.\n",
+        (None, Some(_)) => {
+            "   This box has no address in the house yet; when it has one, lines for it follow here.\n"
+        }
+        (None, None) => {
+            "   Put the address of this box in the place of ADDRESS; once it is known it stands here.\n"
+        }
     });
     for entry in &sheet.entries {
         append(&mut text, entry, doors);
     }
     if sheet.entries.is_empty() {
-        text.push_str("\nThe policy names no hosts, so there are no keys here. Make one: genkan preauthkeys create\n");
+        text.push_str(
+            "\nThe policy names no hosts, so there are no keys here. Make one: genkan preauthkeys create\n",
+        );
     }
     if sheet.left_out > 0 {
-        line(&mut text, format_args!("\nAnd {} hosts more: genkan preauthkeys create --host NAME", sheet.left_out));
+        line(
+            &mut text,
+            format_args!("\nAnd {} hosts more: genkan preauthkeys create --host NAME", sheet.left_out),
+        );
     }
     text.push_str(ADMINISTRATION);
     text
@@ -138,7 +147,9 @@ fn append(text: &mut String, entry: &Entry, doors: &Doors) {
                 );
             }
         }
-        Standing::Waiting => line(text, format_args!("   No key can be made now: there are too many; delete some.")),
+        Standing::Waiting => {
+            line(text, format_args!("   No key can be made now: there are too many; delete some."))
+        }
     }
 }
 
@@ -239,7 +250,10 @@ mod tests {
     fn what_is_not_known_is_said() {
         let nowhere = Doors { lan: None, name: None, control_port: 81, ..doors() };
         let text = join_text(&sheet(), &nowhere);
-        assert_eq!(commands(&text), ["tailscale up --login-server http://ADDRESS:81 --auth-key hskey-auth-abc-def"]);
+        assert_eq!(
+            commands(&text),
+            ["tailscale up --login-server http://ADDRESS:81 --auth-key hskey-auth-abc-def"]
+        );
         let outside = Doors { lan: None, https_port: 8443, ..doors() };
         assert!(join_text(&sheet(), &outside).contains("--login-server https://hs.example.com:8443 "));
         let empty = join_text(&JoinSheet::default(), &doors());
@@ -257,7 +271,10 @@ mod tests {
     fn the_key_sheet_holds_a_command_that_can_be_copied() {
         let key = Secret::new("gkapi-1-2-3".to_owned());
         let text = api_key_text(&key, Some(UnixTime(1_800_000_000)), &doors());
-        assert!(text.contains("\n  genkan --address 192.168.1.10 --api-key gkapi-1-2-3 nodes list\n"), "{text}");
+        assert!(
+            text.contains("\n  genkan --address 192.168.1.10 --api-key gkapi-1-2-3 nodes list\n"),
+            "{text}"
+        );
         assert!(text.contains("GENKAN_API_KEY=gkapi-1-2-3\n") && text.contains("until 2027-01-15T08:00:00Z"));
         let moved = api_key_text(&key, None, &Doors { api_port: 444, lan: None, ..doors() });
         assert!(moved.contains("--address ADDRESS:444 ") && moved.contains("STATUS.txt"), "{moved}");

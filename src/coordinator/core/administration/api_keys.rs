@@ -49,8 +49,7 @@ impl Tailnet {
         let end = card_key_end(wall);
         let (text, key) = self.new_api_key(end, pin, wall, rng);
         let unused = self.view.api_keys.values().filter(|key| key.from_card && !key.used);
-        let mut mutations: Vec<_> =
-            unused.map(|key| Mutation::ApiKeyRemoved(key.prefix.clone())).collect();
+        let mut mutations: Vec<_> = unused.map(|key| Mutation::ApiKeyRemoved(key.prefix.clone())).collect();
         mutations.push(Mutation::ApiKey(ApiKey { from_card: true, ..key }));
         ((text, end), mutations)
     }

@@ -29,7 +29,8 @@ impl Tailnet {
         for (host, holder) in self.sheet_hosts() {
             desk.attend(host, holder);
         }
-        for line in self.view.join_lines.values().filter(|line| self.sheet_hosts().all(|(host, _)| host != line.host))
+        for line in
+            self.view.join_lines.values().filter(|line| self.sheet_hosts().all(|(host, _)| host != line.host))
         {
             desk.withdraw(line);
         }
