@@ -64,3 +64,25 @@ fn doors(model: &Model) -> Doors {
         api_port: model.ports.api,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_text_comes_once_and_the_first_at_once() {
+        let (sender, sheet) = watch::channel(None);
+        let mut texts = JoinTexts { sheet, model: Model::default(), last: None };
+        let patience = Duration::from_millis(50);
+        assert!(tokio::time::timeout(patience, texts.next()).await.is_err(), "no sheet has been made yet");
+        sender.send_replace(Some(JoinSheet::default()));
+        let first = texts.next().await.expect("a first text");
+        assert!(first.contains("names no hosts"), "{first}");
+        sender.send_replace(Some(JoinSheet::default()));
+        assert!(tokio::time::timeout(patience, texts.next()).await.is_err(), "it says the same");
+        sender.send_replace(Some(JoinSheet { left_out: 3, ..JoinSheet::default() }));
+        assert!(texts.next().await.expect("another text").contains("3 hosts more"));
+        drop(sender);
+        assert_eq!(texts.next().await, None);
+    }
+}

@@ -1,11 +1,11 @@
 //! Which genkan a command is for: the one on this machine, or one elsewhere in the house.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{StringValueParser, TypedValueParser};
 
 use super::error::CliError;
 use crate::base::secret::Secret;
@@ -23,7 +23,7 @@ pub struct Destination {
     pub address: Option<String>,
     /// The key for --address. Better in the environment, where other users of this machine do not see it.
     #[arg(long, global = true, env = "GENKAN_API_KEY", hide_env_values = true, value_name = "KEY")]
-    #[arg(value_parser = secret)]
+    #[arg(value_parser = StringValueParser::new().map(Secret::new))]
     pub api_key: Option<Secret<String>>,
 }
 
@@ -84,9 +84,10 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
         }
     }
 }
@@ -119,10 +120,6 @@ fn is_ipv6(text: &str) -> bool {
 fn is_name(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     (1..=253).contains(&text.len()) && text.bytes().all(is_allowed)
-}
-
-fn secret(text: &str) -> Result<Secret<String>, Infallible> {
-    Ok(Secret::new(text.to_owned()))
 }
 
 #[cfg(test)]

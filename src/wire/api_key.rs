@@ -139,11 +139,30 @@ mod tests {
         }
     }
 
+    fn certificate() -> Vec<u8> {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let made = rcgen::CertificateParams::new(["box".to_owned()]).expect("a name").self_signed(&key);
+        made.expect("a certificate").der().to_vec()
+    }
+
+    #[test]
+    fn the_pin_is_of_the_key_and_not_of_the_certificate() {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let pin = |name: &str| {
+            let made = rcgen::CertificateParams::new([name.to_owned()]).expect("a name").self_signed(&key);
+            Pin::of_certificate(made.expect("a certificate").der()).expect("a certificate")
+        };
+        assert_eq!(pin("a"), pin("b"));
+        assert_ne!(Some(pin("a")), Pin::of_certificate(&certificate()));
+        assert_eq!(Pin::of_certificate(b"no certificate"), None);
+    }
+
     proptest! {
         #[test]
         fn what_parses_is_what_was_written(text in "(gkapi-)?[0-9a-f-]{0,130}|\\PC{0,140}") {
             if let Ok(key) = ApiKeyText::parse(&text) {
-                prop_assert_eq!(key.whole().expose().as_str(), text.trim());
+                let whole = key.whole();
+                prop_assert_eq!(whole.expose().as_str(), text.trim());
             }
         }
 
@@ -154,9 +173,15 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_may_call_themselves_a_certificate(bytes: Vec<u8>, tail: Vec<u8>) {
-            Pin::of_certificate(&bytes);
-            Pin::of_certificate(&[b"\x30\x82\x01\x00\x30\x81\xa0\xa0\x03\x02\x01\x02".as_slice(), &tail].concat());
+        fn a_damaged_certificate_has_another_pin_or_none(at: prop::sample::Index, byte: u8, tail: Vec<u8>) {
+            let der = certificate();
+            let mut damaged = der.clone();
+            let at = at.index(der.len());
+            damaged[at] = byte;
+            let _ = Pin::of_certificate(&damaged);
+            let _ = Pin::of_certificate(&damaged[..at]);
+            let _ = Pin::of_certificate(&[&der[..at], &tail].concat());
+            prop_assert!(Pin::of_certificate(&der).is_some());
         }
 
         #[test]

@@ -95,21 +95,26 @@ impl Desk {
     /// The whole file, or none of it, survives a power cut.
     async fn keep<B: Body<Error: Into<BodyError>>>(&self, body: B) -> Result<(), Refusal> {
         let folder = self.state.join(FOLDER);
-        fs::create_dir_all(&folder).await.map_err(unkept)?;
+        fs::create_dir_all(&folder).await.map_err(|error| unkept(&error))?;
         // An earlier one has done its work, and its space may be needed.
         match fs::remove_file(self.state.join(FILE)).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(unkept(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(unkept(&error)),
             _ => {}
         }
         let draft = self.state.join(DRAFT);
         let mut options = fs::OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft).await;
-        let mut writer = BufWriter::with_capacity(BUFFER, file.map_err(unkept)?);
+        let mut writer = BufWriter::with_capacity(BUFFER, file.map_err(|error| unkept(&error))?);
         copy(body, &mut writer).await?;
-        writer.flush().await.map_err(unkept)?;
-        writer.into_inner().sync_all().await.map_err(unkept)?;
-        fs::rename(&draft, self.state.join(FILE)).await.map_err(unkept)?;
-        File::open(&folder).await.map_err(unkept)?.sync_all().await.map_err(unkept)
+        writer.flush().await.map_err(|error| unkept(&error))?;
+        writer.into_inner().sync_all().await.map_err(|error| unkept(&error))?;
+        fs::rename(&draft, self.state.join(FILE)).await.map_err(|error| unkept(&error))?;
+        File::open(&folder)
+            .await
+            .map_err(|error| unkept(&error))?
+            .sync_all()
+            .await
+            .map_err(|error| unkept(&error))
     }
 
     async fn hand_over(&self) -> Result<UpdateProgress, Refusal> {
@@ -140,7 +145,7 @@ async fn copy<B: Body<Error: Into<BodyError>>>(body: B, to: &mut BufWriter<File>
         if length > UPDATE_MAX {
             return Err(too_long());
         }
-        to.write_all_buf(&mut data).await.map_err(unkept)?;
+        to.write_all_buf(&mut data).await.map_err(|error| unkept(&error))?;
     }
     if length == 0 { Err(Refusal::bad_request("the upload is empty")) } else { Ok(()) }
 }
@@ -149,6 +154,6 @@ fn too_long() -> Refusal {
     Refusal { status: 413, text: format!("an update has at most {} MiB", UPDATE_MAX >> 20) }
 }
 
-fn unkept(error: std::io::Error) -> Refusal {
+fn unkept(error: &std::io::Error) -> Refusal {
     Refusal { status: 507, text: format!("the update cannot be kept on the card: {error}") }
 }

@@ -35,6 +35,7 @@ mod secret_text {
 
     use super::Secret;
 
+    #[allow(clippy::ref_option, reason = "the signature that serde calls")]
     pub fn serialize<S: Serializer>(text: &Option<Secret<String>>, to: S) -> Result<S::Ok, S::Error> {
         text.as_ref().map(Secret::expose).serialize(to)
     }

@@ -148,7 +148,7 @@ fn append(text: &mut String, entry: &Entry, doors: &Doors) {
             }
         }
         Standing::Waiting => {
-            line(text, format_args!("   No key can be made now: there are too many; delete some."))
+            line(text, format_args!("   No key can be made now: there are too many; delete some."));
         }
     }
 }
