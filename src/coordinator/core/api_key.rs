@@ -14,7 +14,7 @@ const NOTE_INTERVAL: i64 = 60;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiKey {
-    /// Positive, for lists. Commands name a key by its prefix.
+    /// Positive, for lists; that of a deleted key may be given again. Commands name a key by its prefix.
     pub id: u64,
     /// Unique. No secret.
     pub prefix: String,

@@ -19,7 +19,7 @@ use crate::coordinator::core::user::FIRST_USER;
 use super::keys::{KEYS_MAX, minted};
 
 /// Hosts that get a line: a sheet is read by a person, and must fit a message to PID 1.
-const HOSTS_MAX: usize = 200;
+const HOSTS_MAX: usize = 100;
 
 impl Tailnet {
     /// What must change for the sheet to be right; nothing when it is.
