@@ -5,6 +5,7 @@
 //! | [`coordinator`] | The Headscale part: unmodified Tailscale clients join it and receive their netmap; DERP relay and STUN. |
 //! | [`tunnel`] | The Tailscale-client part: this process is node 100.64.0.1 and reaches the others by WireGuard. |
 //! | [`edge`] | The Caddy and caddy-l4 part: HTTPS sites with automatic certificates, TCP and UDP ports. |
+//! | [`appliance`] | The box: PID 1, partitions, network, clock, watchdog, updates, the worker's sandbox. |
 //! | [`config`] | Three files to one model; every problem at once; what follows from them (port forwards, DNS, access). |
 //! | [`app`] | The only module that knows all rooms: builds them from the model, wires them, drains them. |
 //! | [`wire`], [`base`], [`sys`] | Bytes to types; small pieces without protocol nouns; raw system calls. |
@@ -30,6 +31,7 @@
 //! ```
 
 pub mod app;
+pub mod appliance;
 pub mod base;
 pub mod cli;
 pub mod config;

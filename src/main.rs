@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use genkan::cli::{self, AdminCommand, Output};
+use genkan::cli::{self, AdminCommand, Destination, Output};
 
 /// musl's own allocator is slow, and glibc's keeps what a flood of connections made it take.
 #[global_allocator]
@@ -14,9 +14,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(name = "genkan", version, arg_required_else_help = true)]
 struct Arguments {
-    /// Where the state lives: database and admin socket.
-    #[arg(long, global = true, default_value = "/var/lib/genkan", value_name = "DIR")]
-    state: PathBuf,
+    #[command(flatten)]
+    destination: Destination,
     /// How admin commands print their answer.
     #[arg(long, short, global = true, value_enum, default_value_t)]
     output: Output,
@@ -50,12 +49,12 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
-        Command::Serve { config } => genkan::app::serve(&config, &arguments.state),
+        Command::Serve { config } => genkan::app::serve(&config, &arguments.destination.state),
         Command::Check { config, json } => cli::check::run(&config, json),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "genkan", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
-        Command::Admin(command) => cli::run_blocking(&arguments.state, command, arguments.output),
+        Command::Admin(command) => cli::run_blocking(&arguments.destination, command, arguments.output),
     }
 }

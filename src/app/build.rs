@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::join::{pass_endpoints, pass_net_map, pass_pin};
 use super::resident::{Certificates, Coordinator};
-use super::{AppError, clock, descriptors, lan, policy, reload};
+use super::{AppError, Seams, clock, descriptors, lan, policy, reload};
 use crate::base::rng::SeededRng;
 use crate::base::wall_time::WallTime;
 use crate::config::model::Model;
-use crate::coordinator::admin_api::{self, AdminApi};
+use crate::coordinator::admin_api::{self, AdminApi, Certificate, UpdateDesk};
 use crate::coordinator::core::address_pool;
 use crate::coordinator::core::relay_map::{REGION, RelaySettings};
 use crate::coordinator::core::tailnet::TailnetSettings;
@@ -33,6 +33,7 @@ use crate::edge::{AcmeSettings, Edge, EdgeSettings};
 use crate::tunnel::driver::{self, Links, TunnelConfig};
 use crate::tunnel::metrics::TunnelMetrics;
 use crate::web;
+use crate::wire::api_key::Pin;
 use crate::wire::key::DiscoPrivate;
 
 /// What every path of the internet carries, and what the clients use.
@@ -53,6 +54,8 @@ pub struct App {
     pub(super) store: Arc<Store>,
     /// What a reload cannot change.
     pub(super) fixed: Model,
+    /// What clients of the admin interface know this box by.
+    pub(super) pin: Pin,
     server: Server,
     tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -76,7 +79,7 @@ struct Site {
 
 impl App {
     /// Raises every room. What cannot be raised ends the attempt with the cause and a cure.
-    pub async fn build(model: Model, config: &Path, state: &Path) -> Result<Self, AppError> {
+    pub async fn build(model: Model, config: &Path, state: &Path, seams: Seams) -> Result<Self, AppError> {
         let mut site = Site::prepare(model, state)?;
         let (ledger, disco_key) = site.open_ledger(config)?;
         let relay = site.open_relay(&ledger);
@@ -86,13 +89,13 @@ impl App {
             Server::new(ledger.clone(), site.identity.noise.clone(), relay.clone(), control_metrics, seed);
         site.start_stun().await?;
         site.start_tunnel(&ledger, &relay, disco_key);
-        site.start_admin(&ledger, config)?;
+        let pin = site.start_admin(&ledger, config, seams).await?;
         let edge = site.start_edge(server.clone()).await?;
         let relay_settings = site.relay_settings();
         site.spawn(pass_pin(edge.pin(), ledger.clone(), relay_settings));
         let Site { registry, model, store, mut tasks, stop, .. } = site;
         start_metrics(&model, registry, &mut tasks, &stop).await?;
-        Ok(Self { ledger, edge, store, fixed: reload::fixed(model), server, tasks, stop })
+        Ok(Self { ledger, edge, store, fixed: reload::fixed(model), pin, server, tasks, stop })
     }
 
     /// Stops accepting, lets what is open finish for a few seconds, and leaves the tailnet.
@@ -191,13 +194,19 @@ impl Site {
         Ok(())
     }
 
-    /// The admin socket in the state directory.
-    fn start_admin(&mut self, ledger: &Ledger, config: &Path) -> Result<(), AppError> {
-        let listener =
+    /// The admin interface: on the socket in the state directory, and over TLS for the house.
+    async fn start_admin(&mut self, ledger: &Ledger, config: &Path, seams: Seams) -> Result<Pin, AppError> {
+        let socket =
             admin_api::bind(&self.state).map_err(|error| AppError::environment("admin socket", error))?;
-        let api = AdminApi::new(ledger.clone(), self.store.clone(), policy::source(config));
-        self.tasks.spawn(admin_api::serve(listener, api, self.stop.clone()));
-        Ok(())
+        let certificate = Certificate::open(&self.store)
+            .map_err(|error| AppError::environment("certificate of the admin interface", error))?;
+        let pin = certificate.pin();
+        let updates = UpdateDesk::new(&self.state, seams.updates);
+        let api = AdminApi::new(ledger.clone(), self.store.clone(), policy::source(config), pin, updates);
+        let listener = bind_tcp(self.model.ports.api, "the admin interface").await?;
+        self.tasks.spawn(admin_api::serve(socket, api.clone(), self.stop.clone()));
+        self.tasks.spawn(admin_api::serve_tls(listener, api, certificate, self.stop.clone()));
+        Ok(pin)
     }
 
     /// Joins the tunnel to the coordinator (netmap, endpoints) and to the relay.
@@ -269,9 +278,7 @@ async fn start_metrics(
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) -> Result<(), AppError> {
-    let port = model.ports.admin;
-    let bound = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await;
-    let listener = bound.map_err(|error| port_taken(port, "metrics", error))?;
+    let listener = bind_tcp(model.ports.admin, "metrics").await?;
     tasks.spawn(web::metrics::serve(listener, Arc::new(registry), stop.clone()));
     Ok(())
 }
@@ -281,6 +288,11 @@ fn port_taken(port: u16, what: &str, error: std::io::Error) -> AppError {
         format!("port {port} for {what} (see `ss -lnp`; [ports] in genkan.toml moves it)"),
         error,
     )
+}
+
+async fn bind_tcp(port: u16, what: &str) -> Result<TcpListener, AppError> {
+    let bound = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await;
+    bound.map_err(|error| port_taken(port, what, error))
 }
 
 async fn bind_udp(port: u16) -> Result<UdpSocket, AppError> {

@@ -8,6 +8,7 @@ mod lan;
 mod policy;
 mod reload;
 mod resident;
+mod sheets;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,12 +18,20 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config;
 use crate::config::model::Model;
+use crate::coordinator::admin_api::UpdateSeam;
 use crate::log;
 
 pub use build::App;
+pub use sheets::JoinTexts;
 
 /// For what still runs on threads when the house is closed, for example a resolver that waits for its time-out.
 const LAST_WORK: Duration = Duration::from_secs(1);
+
+/// What PID 1 lends to its worker; a genkan that was started by hand has none of it.
+#[derive(Default)]
+pub struct Seams {
+    pub updates: Option<UpdateSeam>,
+}
 
 /// Why the house could not be raised. The text names the cause and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +71,7 @@ fn run(model: Model, config: &Path, state: &Path) -> Result<(), AppError> {
         tokio::runtime::Runtime::new().map_err(|error| AppError::environment("no threads", error))?;
     let result = runtime.block_on(async {
         let mut signals = Signals::new()?;
-        let app = App::build(model, config, state).await?;
+        let app = App::build(model, config, state, Seams::default()).await?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
         while signals.next().await == Request::Reload {
             reload::reload(&app, config).await;

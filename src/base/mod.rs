@@ -1,6 +1,9 @@
-//! Small pieces without protocol nouns: randomness, wall-clock time, rates, sources, secrets, numbered slots, shared maps.
+//! Small pieces without protocol nouns: randomness, wall-clock time, rates, ceilings, sources, secrets, numbered slots, shared maps.
 //! Pure: no sockets, clocks, files or async.
 
+pub mod ceilings;
+pub mod condition;
+pub mod house;
 pub mod paged_map;
 pub mod rate;
 pub mod rng;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::coordinator::core::policy::Policy;
 use crate::edge::core::route::EdgeConfig;
+use crate::wire::admin::TLS_PORT;
 
 /// Everything the program is told by its owner.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +40,8 @@ pub struct Ports {
     pub wireguard: u16,
     /// Metrics; for the LAN and the tailnet only.
     pub admin: u16,
+    /// Administration by API key; for the LAN and the tailnet only.
+    pub api: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +85,7 @@ pub const DEFAULT_BASE_DOMAIN: &str = "tailnet.internal";
 
 impl Default for Ports {
     fn default() -> Self {
-        Self { http: 80, https: 443, control: 8080, stun: 3478, wireguard: 41641, admin: 9090 }
+        Self { http: 80, https: 443, control: 8080, stun: 3478, wireguard: 41641, admin: 9090, api: TLS_PORT }
     }
 }
 

@@ -25,8 +25,11 @@ const ROOT: Keys = Keys {
 const COORDINATOR: Keys = Keys { of: "[coordinator]", known: &["name", "base_domain"], planned: &[] };
 const ACME: Keys = Keys { of: "[acme]", known: &["directory", "ca_file", "email"], planned: &[] };
 const LAN: Keys = Keys { of: "[lan]", known: &["interface", "address"], planned: &[] };
-const PORTS: Keys =
-    Keys { of: "[ports]", known: &["http", "https", "control", "stun", "wireguard", "admin"], planned: &[] };
+const PORTS: Keys = Keys {
+    of: "[ports]",
+    known: &["http", "https", "control", "stun", "wireguard", "admin", "api"],
+    planned: &[],
+};
 const LOG: Keys = Keys { of: "[log]", known: &["format", "level"], planned: &[] };
 const EXPOSE: Keys = Keys { of: "[[expose]]", known: &["listen", "to"], planned: &[] };
 
@@ -206,6 +209,7 @@ impl<'d> Reader<'d> {
             ("stun", &mut ports.stun),
             ("wireguard", &mut ports.wireguard),
             ("admin", &mut ports.admin),
+            ("api", &mut ports.api),
         ];
         for (key, field) in fields {
             let Some(node) = table.value(key) else { continue };

@@ -9,8 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::core::limits::Denied;
 use super::core::listen_plan::Door;
+use crate::base::ceilings::Denied;
 
 /// All families; a clone counts into the same ones.
 #[derive(Debug, Clone, Default)]

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
-use super::core::limits::Ceilings;
 use super::core::listen_plan::{OwnPorts, sockets};
 use super::core::route::{EdgeConfig, Transport};
 use super::relay::RelayLimits;
+use crate::base::ceilings::Ceilings;
 
 /// Of each listening socket. Request bodies that no upstream takes are held up to an HTTP/2 connection's window of 128 KiB: 128 MiB at
 /// the worst, 32 MiB from one source, on a machine that may have 512 MB in all. Only TLS sockets speak HTTP/2, and usually there is

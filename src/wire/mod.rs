@@ -1,6 +1,7 @@
 //! Bytes to types and back. No behaviour, no time, no sockets; every decoder takes bytes a stranger may have written.
 
 pub mod admin;
+pub mod api_key;
 pub mod control;
 pub mod datagram;
 pub mod derp;
@@ -9,4 +10,5 @@ pub mod ip;
 pub mod key;
 pub mod noise;
 pub mod stun;
+pub mod supervision;
 pub mod tsmp;

@@ -131,11 +131,20 @@ fn listeners_share_only_the_http_ports() {
         ]
     );
     let (_, found) = derived(
-        &format!("{NAMED}[ports]\nadmin = 8080\n[[expose]]\nlisten='tcp/80'\nto='192.168.1.5:1'\n"),
+        &format!(
+            "{NAMED}[ports]\nadmin = 8080\napi = 443\n[[expose]]\nlisten='tcp/80'\nto='192.168.1.5:1'\n"
+        ),
         "{}",
         None,
     );
-    assert_eq!(found, ["listener-conflict genkan.toml:6", "listener-conflict genkan.toml:8"]);
+    assert_eq!(
+        found,
+        [
+            "listener-conflict genkan.toml:6",
+            "listener-conflict genkan.toml:7",
+            "listener-conflict genkan.toml:9"
+        ]
+    );
 }
 
 #[test]

@@ -27,6 +27,9 @@ type Rows<K> = TableDefinition<'static, K, &'static [u8]>;
 
 const USERS: Rows<i64> = TableDefinition::new("users");
 const KEYS: Rows<u64> = TableDefinition::new("auth_keys");
+const API_KEYS: Rows<&str> = TableDefinition::new("api_keys");
+/// Lines of `JOIN.txt`, unused keys in them.
+const JOIN_LINES: Rows<&str> = TableDefinition::new("join_lines");
 const NODES: Rows<i64> = TableDefinition::new("nodes");
 /// What there is one of: the identity, the highest numbers given out.
 const SINGLES: Rows<&str> = TableDefinition::new("singles");
@@ -97,6 +100,8 @@ impl Store {
             rows(transaction, USERS, Mutation::User, &mut all)?;
             rows(transaction, KEYS, Mutation::Key, &mut all)?;
             rows(transaction, NODES, Mutation::Node, &mut all)?;
+            rows(transaction, API_KEYS, Mutation::ApiKey, &mut all)?;
+            rows(transaction, JOIN_LINES, Mutation::JoinLine, &mut all)?;
             let table = transaction.open_table(SINGLES)?;
             if let Some(bytes) = table.get(ISSUED)? {
                 all.push(Mutation::Issued(record::decode(bytes.value())?));
@@ -147,6 +152,8 @@ impl Store {
             transaction.open_table(USERS)?;
             transaction.open_table(KEYS)?;
             transaction.open_table(NODES)?;
+            transaction.open_table(API_KEYS)?;
+            transaction.open_table(JOIN_LINES)?;
             transaction.open_table(SINGLES)?;
             transaction.open_table(BLOBS)?;
             Ok(())
@@ -175,6 +182,12 @@ fn put(transaction: &WriteTransaction, mutation: &Mutation) -> Result<(), Fault>
         Mutation::KeyRemoved(key) => remove(transaction, KEYS, key.0),
         Mutation::Node(node) | Mutation::Observed(node) => insert(transaction, NODES, node.id.0, node),
         Mutation::NodeRemoved(node) => remove(transaction, NODES, node.0),
+        Mutation::ApiKey(key) | Mutation::ApiKeySeen(key) => {
+            insert::<&str, _>(transaction, API_KEYS, &key.prefix, key)
+        }
+        Mutation::ApiKeyRemoved(prefix) => remove::<&str>(transaction, API_KEYS, prefix),
+        Mutation::JoinLine(line) => insert::<&str, _>(transaction, JOIN_LINES, &line.host, line),
+        Mutation::JoinLineRemoved(host) => remove::<&str>(transaction, JOIN_LINES, host),
         Mutation::Issued(issued) => insert::<&str, Issued>(transaction, SINGLES, ISSUED, issued),
         Mutation::Policy(_) | Mutation::Relay(_) => Ok(()),
     }

@@ -6,7 +6,6 @@ pub mod certificate;
 pub mod dispatch;
 pub mod headers;
 pub mod host_route;
-pub mod limits;
 pub mod listen_plan;
 pub mod relay_flow;
 pub mod route;

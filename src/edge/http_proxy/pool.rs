@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::base::ceilings::{Ceilings, Denied};
 use crate::edge::core::balance::Load;
-use crate::edge::core::limits::{Ceilings, Denied};
 use crate::edge::core::route::Upstream;
 use crate::edge::http_metrics::HttpMetrics;
 use crate::edge::listener::{self, Admission, Permit};

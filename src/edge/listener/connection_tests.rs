@@ -7,8 +7,8 @@ use tokio_util::task::TaskTracker;
 
 use super::super::permit::Admission;
 use super::*;
+use crate::base::ceilings::Ceilings;
 use crate::base::rng::SeededRng;
-use crate::edge::core::limits::Ceilings;
 use crate::edge::core::route::EdgeConfig;
 use crate::edge::http_metrics::HttpMetrics;
 use crate::edge::http_proxy::Proxy;

@@ -1,6 +1,6 @@
 //! Accepting connections.
 //!
-//! One task per listening socket takes what the kernel has queued, within the ceilings of [`crate::edge::core::limits`], and gives each
+//! One task per listening socket takes what the kernel has queued, within the ceilings of [`crate::base::ceilings`], and gives each
 //! connection its own task ([`connection`]). A connection counts against the ceilings until it, or what it was upgraded to, ends.
 
 mod activity;
@@ -20,7 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use crate::edge::core::limits::Ceilings;
+use crate::base::ceilings::Ceilings;
 use crate::edge::core::listen_plan::Door;
 use crate::edge::front::Front;
 use crate::edge::http_metrics::{HttpMetrics, ListenerMetrics};

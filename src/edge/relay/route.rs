@@ -9,10 +9,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::types::{RelayError, RelayLimits, RelayRoute};
+use crate::base::ceilings::{Admissions, Denied};
 use crate::base::rng::SeededRng;
 use crate::base::source::Source;
 use crate::edge::core::balance::Balance;
-use crate::edge::core::limits::{Admissions, Denied};
 use crate::edge::core::relay_flow::Ending;
 use crate::edge::core::route::{Transport, Upstream};
 use crate::edge::metrics::{Dial, Direction, RelayMetrics, Route, RouteDirection, RouteReason};

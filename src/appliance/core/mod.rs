@@ -1,0 +1,1 @@
+//! What the box decides, without doing any of it.
