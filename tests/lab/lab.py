@@ -158,11 +158,19 @@ class Lab:
             eventually(f"{plan.name} is running", lambda: machine.running, within=20)
 
     def join_outside(self) -> None:
-        """Machine E joins through the router's forwards, as the policy's `machine-e`; once."""
+        """Machine E joins through the router's forwards, as the policy's `machine-e`; once. It is connected afterwards."""
         if not self.e.started:
             self.e.start()
-        if self.e.running:
-            return
+        if not self.e.running:
+            self._let_e_in()
+        # After a restart of the gateway it waits for a while before it tries again.
+        eventually("e is connected", lambda: self.e.plan.host in self.online(), within=90, every=0.5)
+
+    def online(self) -> set[str]:
+        """Names of the nodes that hold a connection to the coordinator."""
+        return {node["given_name"] for node in self.gateway.ask("nodes", "list") if node["online"]}
+
+    def _let_e_in(self) -> None:
         before = self.gateway.policy
         self.gateway.set_policy(self.outside_policy())
         self.e.join(eventually("a key for machine-e", lambda: self.gateway.key("--host", self.e.plan.host), within=5))

@@ -140,11 +140,7 @@ def _restart(lab: Lab) -> None:
     lab.gateway.wait_until_up()
     hosts = {machine.plan.host for machine in lab.machines.values() if machine.started}
     # Who came too early waits for a while before it tries again.
-    eventually("every machine is back", lambda: hosts <= _online(lab), within=90, every=0.5)
-
-
-def _online(lab: Lab) -> set[str]:
-    return {node["given_name"] for node in lab.gateway.ask("nodes", "list") if node["online"]}
+    eventually("every machine is back", lambda: hosts <= lab.online(), within=90, every=0.5)
 
 
 def test_without_a_public_name_the_relay_is_trusted_by_its_pin(nameless: Lab) -> None:
