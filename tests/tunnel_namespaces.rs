@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use genkan::base::rng::SeededRng;
+use genkan::base::roll_call::RollCall;
 use genkan::tunnel::driver::{Links, TunnelConfig, run};
 use genkan::tunnel::metrics::TunnelMetrics;
 use genkan::wire::control::{FilterRule, MapResponse, NetPortRange, Node, NodeId, PortRange};
@@ -140,6 +141,7 @@ fn config(side: usize, identity: &Identity) -> TunnelConfig {
         port: 41641,
         home_region: 999,
         public_endpoint: None,
+        loops: RollCall::default(),
         seed: [[1, 2][side]; 32],
     }
 }

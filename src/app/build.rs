@@ -12,10 +12,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::clock::Clock;
 use super::join::{pass_endpoints, pass_net_map, pass_pin};
+use super::pulse::{self, Pace, Pulse};
 use super::resident::{Certificates, Coordinator};
-use super::{AppError, clock, lan, policy, reload};
+use super::surroundings::Surroundings;
+use super::{AppError, lan, policy, reload};
 use crate::base::rng::SeededRng;
+use crate::base::roll_call::RollCall;
 use crate::base::wall_time::WallTime;
 use crate::config::model::Model;
 use crate::coordinator::admin_api::{self, AdminApi};
@@ -67,15 +71,22 @@ struct Site {
     identity: Identity,
     rng: SeededRng,
     registry: Registry,
+    clock: Clock,
     wall: watch::Receiver<WallTime>,
+    loops: RollCall,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
 
 impl App {
     /// Raises every room. What cannot be raised ends the attempt with the cause and a cure.
-    pub async fn build(model: Model, config: &Path, state: &Path) -> Result<Self, AppError> {
-        let mut site = Site::prepare(model, state)?;
+    pub async fn build(
+        model: Model,
+        config: &Path,
+        state: &Path,
+        around: &Surroundings,
+    ) -> Result<Self, AppError> {
+        let mut site = Site::prepare(model, state, around)?;
         let (ledger, disco_key) = site.open_ledger(config)?;
         let relay = site.open_relay(&ledger);
         let control_metrics = ControlMetrics::new(&mut site.registry);
@@ -89,7 +100,7 @@ impl App {
         let relay_settings = site.relay_settings();
         site.spawn(pass_pin(edge.pin(), ledger.clone(), relay_settings));
         let Site { registry, model, store, mut tasks, stop, .. } = site;
-        start_metrics(&model, registry, &mut tasks, &stop).await?;
+        start_metrics(&model, registry, around.pulse.clone(), &mut tasks, &stop).await?;
         Ok(Self { ledger, edge, store, fixed: reload::fixed(model), server, tasks, stop })
     }
 
@@ -106,17 +117,16 @@ impl App {
 }
 
 impl Site {
-    fn prepare(model: Model, state: &Path) -> Result<Self, AppError> {
+    fn prepare(model: Model, state: &Path, around: &Surroundings) -> Result<Self, AppError> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)
             .map_err(|error| AppError::environment("the kernel gives no randomness", error.to_string()))?;
         let mut rng = SeededRng::new(seed);
-        create_private(state)?;
         let store =
             Store::open(&state.join("genkan.redb")).map_err(|error| AppError::environment("state", error))?;
         let identity = store.identity(&mut rng).map_err(|error| AppError::environment("identity", error))?;
         let stop = CancellationToken::new();
-        let wall = clock::watch(stop.clone());
+        let wall = around.clock.watch(stop.clone());
         let lan = lan::find(&model.lan);
         if lan.is_none() {
             tracing::warn!("no LAN address found: machines in the house are given the public name only");
@@ -129,7 +139,9 @@ impl Site {
             identity,
             rng,
             registry: Registry::default(),
+            clock: around.clock.clone(),
             wall,
+            loops: around.loops.clone(),
             tasks: JoinSet::new(),
             stop,
         })
@@ -146,8 +158,11 @@ impl Site {
         };
         let policy = policy::in_force(&self.model, config, &self.store)?;
         let seed = self.rng.bytes();
-        let ledger = Ledger::open(self.store.clone(), policy, settings, Arc::new(clock::read), seed)
+        let clock = self.clock.clone();
+        let ledger = Ledger::open(self.store.clone(), policy, settings, Arc::new(move || clock.read()), seed)
             .map_err(|error| AppError::environment("state", error))?;
+        self.spawn(pulse::ask_ledger(ledger.clone(), self.loops.clone(), Pace::default()));
+        self.spawn(pulse::ask_store(self.store.clone(), self.loops.clone(), Pace::default()));
         Ok((ledger, disco_key))
     }
 
@@ -214,6 +229,7 @@ impl Site {
             port: self.model.ports.wireguard,
             home_region: REGION,
             public_endpoint: self.model.name.clone().map(|name| (name, self.model.ports.wireguard)),
+            loops: self.loops.clone(),
             seed: self.rng.bytes(),
         };
         self.spawn(pass_net_map(ledger.attach_gateway(), net_map_sender));
@@ -252,6 +268,7 @@ impl Site {
                 ca_file: acme.ca_file.clone(),
                 email: acme.email.clone(),
             }),
+            loops: self.loops.clone(),
             ..EdgeSettings::new(self.model.edge.clone(), self.rng.bytes())
         }
     }
@@ -261,13 +278,15 @@ impl Site {
 async fn start_metrics(
     model: &Model,
     registry: Registry,
+    pulse: watch::Receiver<Pulse>,
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) -> Result<(), AppError> {
     let port = model.ports.admin;
     let bound = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await;
     let listener = bound.map_err(|error| port_taken(port, "metrics", error))?;
-    tasks.spawn(web::metrics::serve(listener, Arc::new(registry), stop.clone()));
+    let stuck = Arc::new(move || pulse.borrow().stuck.clone());
+    tasks.spawn(web::metrics::serve(listener, Arc::new(registry), stuck, stop.clone()));
     Ok(())
 }
 
@@ -284,7 +303,7 @@ async fn bind_udp(port: u16) -> Result<UdpSocket, AppError> {
 }
 
 /// Only the owner of the process reads the state; a folder that was there before keeps its mode.
-fn create_private(folder: &Path) -> Result<(), AppError> {
+pub(super) fn create_private(folder: &Path) -> Result<(), AppError> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     let found = made.and_then(|()| std::fs::metadata(folder)).map_err(|error| {
         AppError::environment(

@@ -2,23 +2,31 @@
 
 mod build;
 mod clock;
+mod confine;
 mod join;
 mod lan;
 mod policy;
+pub mod pulse;
 mod reload;
 mod resident;
+pub mod supervised;
+pub mod surroundings;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::appliance::sandbox::{Mode, Sandbox};
 use crate::config;
 use crate::config::model::Model;
 use crate::log;
 
 pub use build::App;
+use surroundings::Surroundings;
 
 /// For what still runs on threads when the house is closed, for example a resolver that waits for its time-out.
 const LAST_WORK: Duration = Duration::from_secs(1);
@@ -42,8 +50,8 @@ impl AppError {
 }
 
 /// Runs coordinator, tunnel and edge until SIGTERM or SIGINT. Exit codes: 0 stopped on request, 1 could not run.
-pub fn serve(config: &Path, state: &Path) -> ExitCode {
-    match load(config).and_then(|model| run(model, config, state)) {
+pub fn serve(config: &Path, state: &Path, sandbox: Mode) -> ExitCode {
+    match run(config, state, sandbox) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("genkan: {error}");
@@ -61,13 +69,22 @@ fn load(folder: &Path) -> Result<Model, AppError> {
     loaded.model.ok_or_else(|| AppError::Config(folder.to_owned()))
 }
 
-fn run(model: Model, config: &Path, state: &Path) -> Result<(), AppError> {
+fn run(config: &Path, state: &Path, sandbox: Mode) -> Result<(), AppError> {
+    let pid_1 = supervised::inherited()
+        .map_err(|error| AppError::environment("the socket to PID 1 that GENKAN_INIT_FD names", error))?;
+    let model = load(config)?;
     log::start(&model.log);
-    let runtime =
-        tokio::runtime::Runtime::new().map_err(|error| AppError::environment("no threads", error))?;
+    build::create_private(state)?;
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let sandbox = confine::enter(sandbox, &model, config, state)?;
+    let runtime = runtime(threads)?;
     let result = runtime.block_on(async {
         let mut signals = Signals::new()?;
-        let app = App::build(model, config, state).await?;
+        let around = Surroundings::begin(pid_1)
+            .map_err(|error| AppError::environment("the socket to PID 1", error))?;
+        let app = App::build(model, config, state, &around).await?;
+        sandbox.map(Sandbox::seal);
+        around.supervision.as_ref().inspect(|supervision| supervision.ready());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
         while signals.next().await == Request::Reload {
             reload::reload(&app, config).await;
@@ -78,6 +95,12 @@ fn run(model: Model, config: &Path, state: &Path) -> Result<(), AppError> {
     });
     runtime.shutdown_timeout(LAST_WORK);
     result
+}
+
+/// The number of threads was found before the sandbox closed the files that tell it.
+fn runtime(threads: usize) -> Result<Runtime, AppError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    runtime.map_err(|error| AppError::environment("no threads", error))
 }
 
 #[derive(PartialEq)]

@@ -1,10 +1,11 @@
-//! Small pieces without protocol nouns: randomness, wall-clock time, rates, sources, secrets, numbered slots, shared maps.
+//! Small pieces without protocol nouns: randomness, wall-clock time, rates, loops that turn, sources, secrets, numbered slots, shared maps.
 //! Pure: no sockets, clocks, files or async.
 
 pub mod condition;
 pub mod paged_map;
 pub mod rate;
 pub mod rng;
+pub mod roll_call;
 pub mod secret;
 pub mod slots;
 pub mod source;

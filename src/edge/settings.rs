@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::core::limits::Ceilings;
 use super::core::route::EdgeConfig;
+use crate::base::roll_call::RollCall;
 
 /// Of each listening socket. Request bodies that no upstream takes are held up to an HTTP/2 connection's window of 256 KiB: 512 MiB at
 /// the worst, 64 MiB from one source. Headers and responses under way come on top, per stream. A household behind one address with a
@@ -29,6 +30,8 @@ pub struct EdgeSettings {
     pub acme: Option<AcmeSettings>,
     /// On each listening socket.
     pub connections: Ceilings,
+    /// Where the loops of the edge show that they turn.
+    pub loops: RollCall,
     /// Fresh random bytes for back-off jitter.
     pub seed: [u8; 32],
 }
@@ -46,6 +49,7 @@ impl EdgeSettings {
             lan_address: None,
             acme: None,
             connections: CONNECTIONS,
+            loops: RollCall::default(),
             seed,
         }
     }

@@ -15,12 +15,16 @@ use super::metrics::TunnelMetrics;
 use super::own_endpoints::OwnEndpoints;
 use super::tun_device::{TunDevice, TunError, TunSettings};
 use super::udp_socket::{UdpError, UdpSockets};
+use crate::base::roll_call::{RollCall, Turns};
 use crate::wire::control::MapResponse;
 use crate::wire::key::{DiscoPrivate, NodePrivate, NodePublic};
 
 /// Longest datagram taken: a WireGuard message of the largest Ethernet frame that peers probe for.
 const DATAGRAM_ROOM: usize = 9216;
-/// How often the metrics are brought up to date; scrapes are no closer than this.
+/// The area of this loop in a roll call.
+pub const LOOPS: &str = "tunnel";
+
+/// How often the metrics are brought up to date; scrapes are no closer than this. It is also the longest time between two turns.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 pub struct TunnelConfig {
@@ -38,6 +42,8 @@ pub struct TunnelConfig {
     pub home_region: i32,
     /// Name and port under which the port above is reached from the internet; looked up now and then.
     pub public_endpoint: Option<(String, u16)>,
+    /// Where the loop shows that it turns.
+    pub loops: RollCall,
     /// Of all randomness but WireGuard's own.
     pub seed: [u8; 32],
 }
@@ -72,6 +78,8 @@ pub async fn run(
     metrics: TunnelMetrics,
     stop: CancellationToken,
 ) -> Result<(), TunnelError> {
+    // Dropped on the way out of a failure: the tunnel stands still then.
+    let turns = config.loops.join(LOOPS, "tunnel");
     let sockets = UdpSockets::bind(config.port)?;
     let tun = TunDevice::create(&TunSettings {
         name: config.interface.clone(),
@@ -88,9 +96,9 @@ pub async fn run(
         public: config.public_endpoint.clone(),
     };
     let watcher = tokio::spawn(watcher.watch(own_endpoints, links.endpoints.clone()));
-    let result = Driver::new(&config, links, endpoints, sockets, tun, metrics).run(&stop).await;
+    let result = Driver::new(&config, links, endpoints, sockets, tun, metrics).run(&stop, &turns).await;
     watcher.abort();
-    result
+    result.inspect(|()| turns.leave())
 }
 
 struct Driver {
@@ -152,7 +160,7 @@ impl Driver {
         }
     }
 
-    async fn run(mut self, stop: &CancellationToken) -> Result<(), TunnelError> {
+    async fn run(mut self, stop: &CancellationToken, turns: &Turns) -> Result<(), TunnelError> {
         loop {
             let woken = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -163,6 +171,7 @@ impl Driver {
                 return Ok(());
             }
             self.turn().await?;
+            turns.count();
         }
     }
 
