@@ -28,6 +28,8 @@ pub struct Pace {
     pub ask_store: Duration,
     /// A loop that has made no turn for so long is stuck; several times the longest of the others.
     pub patience: Duration,
+    /// For the rooms to be raised; a loop that was never begun is stuck only after it.
+    pub start: Duration,
 }
 
 impl Default for Pace {
@@ -37,6 +39,7 @@ impl Default for Pace {
             ask_ledger: Duration::from_secs(2),
             ask_store: Duration::from_secs(4),
             patience: Duration::from_secs(12),
+            start: Duration::from_mins(1),
         }
     }
 }
@@ -76,12 +79,14 @@ pub async fn ask_store(store: Arc<Store>, loops: RollCall, pace: Pace) {
 
 /// Looks again and again, and publishes what it saw.
 pub async fn watch(loops: RollCall, pulse: watch::Sender<Pulse>, pace: Pace) {
-    let mut observer = loops.observer();
+    let (mut observer, begun) = (loops.observer(), Instant::now());
     let mut ticks = interval(pace.look);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let now = judge(&observer.look(Instant::now()), pace.patience);
+        let now = Instant::now();
+        let is_raised = now.saturating_duration_since(begun) >= pace.start;
+        let now = judge(&observer.look(now), pace.patience, is_raised);
         let before = pulse.send_replace(now.clone());
         match (before.stuck == now.stuck, now.stuck.as_slice()) {
             (true, _) => {}
@@ -91,13 +96,13 @@ pub async fn watch(loops: RollCall, pulse: watch::Sender<Pulse>, pace: Pace) {
     }
 }
 
-fn judge(seen: &[Seen], patience: Duration) -> Pulse {
+fn judge(seen: &[Seen], patience: Duration, is_raised: bool) -> Pulse {
     let mut stuck: Vec<String> =
         seen.iter().filter(|one| one.still > patience).map(|one| one.name.clone()).collect();
     let mut turns = |area: &str| {
         let mut all = seen.iter().filter(|one| one.area == area).peekable();
         if all.peek().is_none() {
-            stuck.push(area.to_owned());
+            stuck.extend(is_raised.then(|| area.to_owned()));
             return false;
         }
         all.all(|one| one.still <= patience)

@@ -17,6 +17,7 @@ const HURRY: Pace = Pace {
     ask_ledger: Duration::from_millis(20),
     ask_store: Duration::from_millis(20),
     patience: Duration::from_millis(400),
+    start: Duration::ZERO,
 };
 
 fn seen(area: &'static str, name: &str, still: u64) -> Seen {
@@ -33,13 +34,14 @@ fn one_loop_that_stands_still_makes_its_area_stuck_and_no_other() {
         seen(STORE, "store", 0),
     ];
     let patience = Pace::default().patience;
-    let pulse = judge(&all, patience);
+    let pulse = judge(&all, patience, true);
     assert_eq!(pulse.beat, Beat { coordinator: true, tunnel: true, edge: false, store: true });
     assert_eq!(pulse.stuck, ["two"]);
     all.remove(1);
-    let pulse = judge(&all, patience);
+    let pulse = judge(&all, patience, true);
     assert_eq!(pulse.beat, Beat { coordinator: true, tunnel: false, edge: false, store: true });
     assert_eq!(pulse.stuck, ["two", "tunnel"]);
+    assert_eq!(judge(&[], patience, false), Pulse::default(), "not stuck yet, nor turning");
 }
 
 /// Storage that hangs while somebody holds the gate, as a card does that has died.

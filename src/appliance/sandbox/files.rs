@@ -25,8 +25,8 @@ pub fn restrict(reach: &[Reach]) -> Result<String, String> {
     };
     match status.ruleset {
         RulesetStatus::NotEnforced => Err("refused by this kernel".into()),
-        RulesetStatus::FullyEnforced => Ok(format!("rules of version {rules}, all")),
-        RulesetStatus::PartiallyEnforced => Ok(format!("rules of version {rules}, as far as it goes")),
+        RulesetStatus::FullyEnforced => Ok(format!("version {rules}")),
+        RulesetStatus::PartiallyEnforced => Ok(format!("version {rules} of {}", NEWEST as i32)),
     }
 }
 
