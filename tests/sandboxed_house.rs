@@ -43,12 +43,12 @@ fn assert_works(house: &House) {
     let key = house.admin(&["preauthkeys", "create"]);
     assert!(key.starts_with("hskey-"), "{key}");
     assert!(!house.log().contains("lacks a part"), "{}", house.log());
-    assert!(!house.log().contains("ERROR genkan::tunnel"), "{}", house.log());
+    assert!(house.log().contains("tunnel is up"), "{}", house.log());
 }
 
 #[test]
 #[ignore = "needs root"]
-fn as_root_it_keeps_two_capabilities_and_works_inside() {
+fn as_root_it_keeps_one_capability_and_works_inside() {
     in_own_network(|| {
         let house = House::open(As::Root, None);
         assert_shut_in(&house);
@@ -72,8 +72,12 @@ fn as_the_card_starts_it_it_is_shut_in_the_same_and_pid_1_sees_it_turn() {
             let line = lines.next().expect("a line").expect("in time");
             serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"))
         };
-        while hear() != FromWorker::Ready {}
-        while hear() != FromWorker::Beat(ALL) {}
+        let mut hear_of = |what: FromWorker| {
+            let heard: Vec<_> = (0..20).map(|_| hear()).take_while(|message| *message != what).collect();
+            assert!(heard.len() < 20, "no {what:?} in {heard:?}\n{}", house.log());
+        };
+        hear_of(FromWorker::Ready);
+        hear_of(FromWorker::Beat(ALL));
         let begun = Instant::now();
         for _ in 0..3 {
             assert_eq!(hear(), FromWorker::Beat(ALL));

@@ -23,7 +23,6 @@ use crate::base::roll_call::RollCall;
 use crate::base::wall_time::WallTime;
 use crate::config::model::Model;
 use crate::coordinator::admin_api::{self, AdminApi};
-use crate::coordinator::core::address_pool;
 use crate::coordinator::core::relay_map::{REGION, RelaySettings};
 use crate::coordinator::core::tailnet::TailnetSettings;
 use crate::coordinator::ledger::Ledger;
@@ -34,15 +33,10 @@ use crate::coordinator::store::{Identity, Store};
 use crate::coordinator::stun_server::{self, StunMetrics};
 use crate::edge::metrics::EdgeMetrics;
 use crate::edge::{AcmeSettings, Edge, EdgeSettings};
-use crate::tunnel::driver::{self, Links, TunnelConfig};
+use crate::tunnel::driver::{self, Links, Raised, TunnelConfig, TunnelError};
 use crate::tunnel::metrics::TunnelMetrics;
 use crate::web;
 use crate::wire::key::DiscoPrivate;
-
-/// What every path of the internet carries, and what the clients use.
-const TUN_MTU: u16 = 1280;
-
-const TUN_NAME: &str = "genkan0";
 
 /// Messages that wait between rooms; a sender waits when the other side is busy.
 const LINK_QUEUE: usize = 64;
@@ -85,6 +79,7 @@ impl App {
         config: &Path,
         state: &Path,
         around: &Surroundings,
+        tunnel: Result<Raised, TunnelError>,
     ) -> Result<Self, AppError> {
         let mut site = Site::prepare(model, state, around)?;
         let (ledger, disco_key) = site.open_ledger(config)?;
@@ -94,7 +89,7 @@ impl App {
         let server =
             Server::new(ledger.clone(), site.identity.noise.clone(), relay.clone(), control_metrics, seed);
         site.start_stun().await?;
-        site.start_tunnel(&ledger, &relay, disco_key);
+        site.start_tunnel(tunnel, &ledger, &relay, disco_key);
         site.start_admin(&ledger, config)?;
         let edge = site.start_edge(server.clone()).await?;
         let relay_settings = site.relay_settings();
@@ -213,7 +208,13 @@ impl Site {
     }
 
     /// Joins the tunnel to the coordinator (netmap, endpoints) and to the relay.
-    fn start_tunnel(&mut self, ledger: &Ledger, relay: &RelayServer, disco_key: DiscoPrivate) {
+    fn start_tunnel(
+        &mut self,
+        raised: Result<Raised, TunnelError>,
+        ledger: &Ledger,
+        relay: &RelayServer,
+        disco_key: DiscoPrivate,
+    ) {
         let node_key = self.identity.gateway_node.clone();
         let port = relay.attach(node_key.public());
         let (net_map_sender, net_map) = mpsc::channel(LINK_QUEUE);
@@ -222,11 +223,6 @@ impl Site {
         let config = TunnelConfig {
             node_key,
             disco_key,
-            ipv4: address_pool::GATEWAY,
-            ipv6: address_pool::ipv6_of(address_pool::GATEWAY),
-            interface: TUN_NAME.into(),
-            mtu: TUN_MTU,
-            port: self.model.ports.wireguard,
             home_region: REGION,
             public_endpoint: self.model.name.clone().map(|name| (name, self.model.ports.wireguard)),
             loops: self.loops.clone(),
@@ -237,7 +233,11 @@ impl Site {
         let metrics = TunnelMetrics::new(&mut self.registry);
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
-            if let Err(error) = driver::run(config, links, metrics, stop.clone()).await {
+            let result = match raised {
+                Ok(raised) => driver::serve(config, raised, links, metrics, stop.clone()).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = result {
                 tracing::error!(%error, "the tunnel does not run: upstreams in the tailnet cannot be reached");
             }
         });

@@ -7,6 +7,7 @@ mod join;
 mod lan;
 mod policy;
 pub mod pulse;
+mod raise;
 mod reload;
 mod resident;
 pub mod supervised;
@@ -76,13 +77,14 @@ fn run(config: &Path, state: &Path, sandbox: Mode) -> Result<(), AppError> {
     log::start(&model.log);
     build::create_private(state)?;
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let tunnel = raise::tunnel(&model)?;
     let sandbox = confine::enter(sandbox, &model, config, state)?;
     let runtime = runtime(threads)?;
     let result = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let around = Surroundings::begin(pid_1)
             .map_err(|error| AppError::environment("the socket to PID 1", error))?;
-        let app = App::build(model, config, state, &around).await?;
+        let app = App::build(model, config, state, &around, tunnel).await?;
         sandbox.map(Sandbox::seal);
         around.supervision.as_ref().inspect(|supervision| supervision.ready());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");

@@ -23,9 +23,10 @@ struct Entry {
     area: &'static str,
     name: String,
     turns: Arc<AtomicU64>,
+    is_gone: bool,
 }
 
-/// A loop's own end. A loop that is done says so by [`Turns::leave`]; one that is gone without a word stands still for ever.
+/// A loop's own end. A loop that is done says so by [`Turns::leave`]; one that is gone without a word stands still from then on.
 #[derive(Debug)]
 pub struct Turns {
     roll: RollCall,
@@ -46,7 +47,7 @@ pub struct Seen {
     pub area: &'static str,
     /// Unique among what people look at, as `edge: listener 443`.
     pub name: String,
-    /// For how long it has made no turn, as far as the looks are apart.
+    /// For how long it has made no turn, as far as the looks are apart; without end for one that is gone.
     pub still: Duration,
 }
 
@@ -55,7 +56,7 @@ impl RollCall {
     #[must_use]
     pub fn join(&self, area: &'static str, name: impl Into<String>) -> Turns {
         let turns = Arc::new(AtomicU64::new(0));
-        let entry = Entry { area, name: name.into(), turns: Arc::clone(&turns) };
+        let entry = Entry { area, name: name.into(), turns: Arc::clone(&turns), is_gone: false };
         let mut list = self.list();
         let id = list.next;
         list.next += 1;
@@ -89,19 +90,26 @@ impl Turns {
     }
 }
 
+impl Drop for Turns {
+    fn drop(&mut self) {
+        self.roll.list().loops.entry(self.id).and_modify(|entry| entry.is_gone = true);
+    }
+}
+
 impl Observer {
     /// Every loop, and how long it has stood still. A loop counts as turning when it is seen first.
     pub fn look(&mut self, now: Instant) -> Vec<Seen> {
         let loops = self.roll.list().loops.clone();
         self.seen.retain(|id, _| loops.contains_key(id));
         let mut all = Vec::with_capacity(loops.len());
-        for (id, Entry { area, name, turns }) in loops {
+        for (id, Entry { area, name, turns, is_gone }) in loops {
             let turns = turns.load(Ordering::Relaxed);
             let seen = self.seen.entry(id).or_insert((turns, now));
             if seen.0 != turns {
                 *seen = (turns, now);
             }
-            all.push(Seen { area, name, still: now.saturating_duration_since(seen.1) });
+            let still = if is_gone { Duration::MAX } else { now.saturating_duration_since(seen.1) };
+            all.push(Seen { area, name, still });
         }
         all
     }
@@ -136,7 +144,7 @@ mod tests {
         leaving.leave();
         drop(vanishing);
         let seen = observer.look(start + SECOND);
-        assert_eq!(seen, [Seen { area: "edge", name: "vanishing".into(), still: SECOND }]);
+        assert_eq!(seen, [Seen { area: "edge", name: "vanishing".into(), still: Duration::MAX }]);
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub enum TunError {
     Netlink { step: &'static str, reason: String },
 }
 
+/// An interface that is up, and not read yet.
+pub struct RaisedTun(File);
+
 pub struct TunDevice {
     file: AsyncFd<File>,
 }
@@ -58,16 +61,23 @@ pub struct TunSettings {
     pub ipv6: Ipv6Addr,
 }
 
-impl TunDevice {
+impl RaisedTun {
     /// Creates the interface, gives it addresses and routes, and brings it up. Without IPv6 in the kernel it has IPv4 only.
     pub async fn create(settings: &TunSettings) -> Result<Self, TunError> {
         let file = open()?;
         tun::attach(&file, &settings.name).map_err(|error| attach_error(&error, &settings.name))?;
         configure(settings).await?;
-        let file = tun::watch(file).map_err(TunError::Open)?;
-        Ok(Self { file })
+        Ok(Self(file))
     }
 
+    /// Lets the current runtime wait for packets.
+    pub fn watch(self) -> Result<TunDevice, TunError> {
+        let file = tun::watch(self.0).map_err(TunError::Open)?;
+        Ok(TunDevice { file })
+    }
+}
+
+impl TunDevice {
     /// Waits until [`TunDevice::receive`] may have a packet.
     pub async fn readable(&self) -> io::Result<()> {
         self.file.readable().await.map(|_| ())

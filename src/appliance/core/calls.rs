@@ -158,7 +158,6 @@ const LEGACY: &[Call] = &[];
 const CHECKED: &[Call] = &[
     calls!(@ SYS_clone, &[&[Bits(0, THREAD | NAMESPACES, THREAD)]]),
     calls!(@ SYS_ioctl, &[
-        &[Is(1, TUNSETIFF)],
         &[Is(1, FIONBIO)],
         &[Is(1, FIONREAD)], // glibc's resolver
         &[Is(1, FIOCLEX)],
@@ -205,10 +204,7 @@ pub const START_ONLY: &[Call] =
     &[calls!(@ SYS_io_uring_register, &[]), calls!(@ SYS_io_uring_setup, &[]), calls!(@ SYS_seccomp, &[])];
 
 /// Of calls that stay, the ways that are for the start alone.
-pub const START_ONLY_WAYS: &[Call] = &[
-    calls!(@ SYS_ioctl, &[&[Is(1, TUNSETIFF)]]),
-    calls!(@ SYS_prctl, &[&[Is(0, word(libc::PR_SET_NO_NEW_PRIVS))]]),
-];
+pub const START_ONLY_WAYS: &[Call] = &[calls!(@ SYS_prctl, &[&[Is(0, word(libc::PR_SET_NO_NEW_PRIVS))]])];
 
 /// Calls that fail instead of ending the process, by the error that makes the caller go another way: glibc makes a thread by `clone`, whose
 /// flags can be checked, and a library that somebody wants to load is not loaded, nor is other memory made into a program.
@@ -245,13 +241,12 @@ const SOCKET_TYPE: u32 = 0xf;
 /// Options of IPv4 and IPv6 from here on load tables into netfilter, but for a few that nobody here uses.
 const NETFILTER: u32 = 64;
 
-// From `asm-generic/ioctls.h`, `linux/sockios.h` and `linux/if_tun.h`; libc types them differently for glibc and musl.
+// From `asm-generic/ioctls.h` and `linux/sockios.h`; libc types them differently for glibc and musl.
 const FIONREAD: u32 = 0x541b;
 const FIONBIO: u32 = 0x5421;
 const FIOCLEX: u32 = 0x5451;
 const SIOCGIFNAME: u32 = 0x8910;
 const SIOCGIFINDEX: u32 = 0x8933;
-const TUNSETIFF: u32 = 0x4004_54ca;
 
 const fn word(value: c_int) -> u32 {
     value.cast_unsigned()

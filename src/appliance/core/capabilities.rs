@@ -4,16 +4,14 @@
 type Capability = u32;
 
 const NET_BIND_SERVICE: Capability = 10;
-const NET_ADMIN: Capability = 12;
 
-/// The interface of the tunnel and its routes at the start; ports below 1024, also those that a reload adds. The kernel keeps
-/// capabilities per thread, so what the start alone needs cannot be given up once the threads run.
-pub const KEPT: [Capability; 2] = [NET_BIND_SERVICE, NET_ADMIN];
+/// Ports below 1024, also those that a reload adds. `CAP_NET_ADMIN` made the tunnel before and is not needed any more.
+pub const KEPT: [Capability; 1] = [NET_BIND_SERVICE];
 
 /// Highest number that a kernel may know; the sets are 64 bits wide.
 pub const HIGHEST: Capability = 63;
 
-/// [`KEPT`] as the kernel's bit set: what `CapEff` of `/proc/<pid>/status` shows for a worker that was given both.
+/// [`KEPT`] as the kernel's bit set: what `CapEff` of `/proc/<pid>/status` shows for a worker that was given them.
 pub const KEPT_SET: u64 = set(&KEPT);
 
 const fn set(capabilities: &[Capability]) -> u64 {
@@ -35,9 +33,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_but_two_are_dropped() {
-        assert_eq!(KEPT_SET, 0x1400);
-        assert_eq!(dropped().count(), 62);
+    fn all_but_one_are_dropped() {
+        assert_eq!(KEPT_SET, 0x400);
+        assert_eq!(dropped().count(), 63);
         assert!(dropped().all(|capability| KEPT_SET & (1 << capability) == 0));
     }
 }

@@ -9,8 +9,6 @@ pub enum Access {
     Read,
     /// Read, write, make, rename and remove files, directories and sockets; nothing is executed, no device is made.
     Write,
-    /// Open a device and command it.
-    Device,
 }
 
 /// A path and what it is open for. One that does not exist is open for nothing.
@@ -37,9 +35,6 @@ pub struct Places<'a> {
 pub const NAME_FILES: [&str; 5] =
     ["/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"];
 
-/// Opened while the tunnel is raised.
-pub const TUN: &str = "/dev/net/tun";
-
 /// Directories that many programs share: a file in one of them does not open the rest of it.
 const SHARED: [&str; 8] = ["/", "/etc", "/run", "/tmp", "/var", "/var/run", "/usr", "/dev"];
 
@@ -51,7 +46,6 @@ pub fn of_worker(places: Places<'_>) -> Vec<Reach> {
     all.extend(places.named.iter().map(|path| reach(path, Access::Read)));
     all.extend(NAME_FILES.iter().map(|path| reach(Path::new(path), Access::Read)));
     all.extend(places.resolver.and_then(own_directory).map(|path| reach(path, Access::Read)));
-    all.push(reach(Path::new(TUN), Access::Device));
     all
 }
 
@@ -83,8 +77,6 @@ mod tests {
             written.map(|reach| reach.path.as_path()).collect::<Vec<_>>(),
             [Path::new("/var/lib/genkan")]
         );
-        let commanded = all.iter().filter(|reach| reach.access == Access::Device);
-        assert_eq!(commanded.map(|reach| reach.path.as_path()).collect::<Vec<_>>(), [Path::new(TUN)]);
     }
 
     #[test]

@@ -49,7 +49,6 @@ fn rights(access: Access, is_directory: bool) -> BitFlags<AccessFs> {
     match access {
         Access::Read if is_directory => AccessFs::ReadFile | AccessFs::ReadDir,
         Access::Read => AccessFs::ReadFile.into(),
-        Access::Device => AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev,
         Access::Write => {
             let never = AccessFs::Execute
                 | AccessFs::MakeBlock

@@ -1,8 +1,8 @@
 //! The worker's own sandbox.
 //!
 //! [`enter`] comes before the first thread, because the kernel keeps capabilities and Landlock per thread and hands them on to new ones only;
-//! so it comes before anything listens. It leaves what the start needs. [`Sandbox::seal`] takes that away from all threads once every room is
-//! raised: no ring, no tunnel and no filter is made after it.
+//! so it comes before any room listens. The tunnel, which needs more, is opened before. What else only the start needs, [`Sandbox::seal`] takes
+//! away from all threads once every room is raised: no ring and no filter is made after it.
 
 mod files;
 mod privileges;

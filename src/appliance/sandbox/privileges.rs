@@ -1,4 +1,4 @@
-//! Capabilities: two of root's stay, whoever started the worker.
+//! Capabilities: one of root's stays, whoever started the worker.
 
 use std::path::{Path, PathBuf};
 
