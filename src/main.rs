@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use genkan::appliance::sandbox::Mode;
 use genkan::cli::{self, AdminCommand, Destination, Output};
 
 /// musl's own allocator is slow, and glibc's keeps what a flood of connections made it take.
@@ -30,6 +31,9 @@ enum Command {
         /// Folder with genkan.toml, caddy.json and acl.json or policy.hujson, each optional.
         #[arg(long, default_value = "/etc/genkan", value_name = "DIR")]
         config: PathBuf,
+        /// Give up privileges, and shut the process in by Landlock and seccomp.
+        #[arg(long, value_enum, default_value_t, value_name = "MODE")]
+        sandbox: Mode,
     },
     /// Report every problem of a configuration, and what follows from it: port forwards, DNS records, access.
     Check {
@@ -49,7 +53,9 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
-        Command::Serve { config } => genkan::app::serve(&config, &arguments.destination.state),
+        Command::Serve { config, sandbox } => {
+            genkan::app::serve(&config, &arguments.destination.state, sandbox)
+        }
         Command::Check { config, json } => cli::check::run(&config, json),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "genkan", &mut std::io::stdout());

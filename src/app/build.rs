@@ -12,14 +12,17 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::clock::Clock;
 use super::join::{pass_endpoints, pass_net_map, pass_pin};
+use super::pulse::{self, Pace, Pulse};
 use super::resident::{Certificates, Coordinator};
-use super::{AppError, Seams, clock, descriptors, lan, policy, reload};
+use super::surroundings::Surroundings;
+use super::{AppError, descriptors, lan, policy, reload};
 use crate::base::rng::SeededRng;
+use crate::base::roll_call::RollCall;
 use crate::base::wall_time::WallTime;
 use crate::config::model::Model;
-use crate::coordinator::admin_api::{self, AdminApi, Certificate, UpdateDesk};
-use crate::coordinator::core::address_pool;
+use crate::coordinator::admin_api::{self, AdminApi, Certificate, UpdateDesk, UpdateSeam};
 use crate::coordinator::core::relay_map::{REGION, RelaySettings};
 use crate::coordinator::core::tailnet::TailnetSettings;
 use crate::coordinator::ledger::Ledger;
@@ -30,16 +33,11 @@ use crate::coordinator::store::{Identity, Store};
 use crate::coordinator::stun_server::{self, StunMetrics};
 use crate::edge::metrics::EdgeMetrics;
 use crate::edge::{AcmeSettings, Edge, EdgeSettings};
-use crate::tunnel::driver::{self, Links, TunnelConfig};
+use crate::tunnel::driver::{self, Links, Raised, TunnelConfig, TunnelError};
 use crate::tunnel::metrics::TunnelMetrics;
 use crate::web;
 use crate::wire::api_key::Pin;
 use crate::wire::key::DiscoPrivate;
-
-/// What every path of the internet carries, and what the clients use.
-const TUN_MTU: u16 = 1280;
-
-const TUN_NAME: &str = "genkan0";
 
 /// Messages that wait between rooms; a sender waits when the other side is busy.
 const LINK_QUEUE: usize = 64;
@@ -72,15 +70,23 @@ struct Site {
     /// Descriptors the process may hold.
     descriptors: usize,
     registry: Registry,
+    clock: Clock,
     wall: watch::Receiver<WallTime>,
+    loops: RollCall,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
 
 impl App {
     /// Raises every room. What cannot be raised ends the attempt with the cause and a cure.
-    pub async fn build(model: Model, config: &Path, state: &Path, seams: Seams) -> Result<Self, AppError> {
-        let mut site = Site::prepare(model, state)?;
+    pub async fn build(
+        model: Model,
+        config: &Path,
+        state: &Path,
+        around: &Surroundings,
+        tunnel: Result<Raised, TunnelError>,
+    ) -> Result<Self, AppError> {
+        let mut site = Site::prepare(model, state, around)?;
         let (ledger, disco_key) = site.open_ledger(config)?;
         let relay = site.open_relay(&ledger);
         let control_metrics = ControlMetrics::new(&mut site.registry);
@@ -88,13 +94,13 @@ impl App {
         let server =
             Server::new(ledger.clone(), site.identity.noise.clone(), relay.clone(), control_metrics, seed);
         site.start_stun().await?;
-        site.start_tunnel(&ledger, &relay, disco_key);
-        let pin = site.start_admin(&ledger, config, seams).await?;
+        site.start_tunnel(tunnel, &ledger, &relay, disco_key);
+        let pin = site.start_admin(&ledger, config, around.updates.clone()).await?;
         let edge = site.start_edge(server.clone()).await?;
         let relay_settings = site.relay_settings();
         site.spawn(pass_pin(edge.pin(), ledger.clone(), relay_settings));
         let Site { registry, model, store, mut tasks, stop, .. } = site;
-        start_metrics(&model, registry, &mut tasks, &stop).await?;
+        start_metrics(&model, registry, around.pulse.clone(), &mut tasks, &stop).await?;
         Ok(Self { ledger, edge, store, fixed: reload::fixed(model), pin, server, tasks, stop })
     }
 
@@ -111,17 +117,16 @@ impl App {
 }
 
 impl Site {
-    fn prepare(model: Model, state: &Path) -> Result<Self, AppError> {
+    fn prepare(model: Model, state: &Path, around: &Surroundings) -> Result<Self, AppError> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)
             .map_err(|error| AppError::environment("the kernel gives no randomness", error.to_string()))?;
         let mut rng = SeededRng::new(seed);
-        create_private(state)?;
         let store =
             Store::open(&state.join("genkan.redb")).map_err(|error| AppError::environment("state", error))?;
         let identity = store.identity(&mut rng).map_err(|error| AppError::environment("identity", error))?;
         let stop = CancellationToken::new();
-        let wall = clock::watch(stop.clone());
+        let wall = around.clock.watch(stop.clone());
         let lan = lan::find(&model.lan);
         if lan.is_none() {
             tracing::warn!("no LAN address found: machines in the house are given the public name only");
@@ -133,9 +138,11 @@ impl Site {
             store: Arc::new(store),
             identity,
             rng,
-            descriptors: descriptors::raise(),
+            descriptors: around.descriptors,
             registry: Registry::default(),
+            clock: around.clock.clone(),
             wall,
+            loops: around.loops.clone(),
             tasks: JoinSet::new(),
             stop,
         })
@@ -152,8 +159,11 @@ impl Site {
         };
         let policy = policy::in_force(&self.model, config, &self.store)?;
         let seed = self.rng.bytes();
-        let ledger = Ledger::open(self.store.clone(), policy, settings, Arc::new(clock::read), seed)
+        let clock = self.clock.clone();
+        let ledger = Ledger::open(self.store.clone(), policy, settings, Arc::new(move || clock.read()), seed)
             .map_err(|error| AppError::environment("state", error))?;
+        self.spawn(pulse::ask_ledger(ledger.clone(), self.loops.clone(), Pace::default()));
+        self.spawn(pulse::ask_store(self.store.clone(), self.loops.clone(), Pace::default()));
         Ok((ledger, disco_key))
     }
 
@@ -195,13 +205,18 @@ impl Site {
     }
 
     /// The admin interface: on the socket in the state directory, and over TLS for the house.
-    async fn start_admin(&mut self, ledger: &Ledger, config: &Path, seams: Seams) -> Result<Pin, AppError> {
+    async fn start_admin(
+        &mut self,
+        ledger: &Ledger,
+        config: &Path,
+        updates: Option<UpdateSeam>,
+    ) -> Result<Pin, AppError> {
         let socket =
             admin_api::bind(&self.state).map_err(|error| AppError::environment("admin socket", error))?;
         let certificate = Certificate::open(&self.store)
             .map_err(|error| AppError::environment("certificate of the admin interface", error))?;
         let pin = certificate.pin();
-        let updates = UpdateDesk::new(&self.state, seams.updates);
+        let updates = UpdateDesk::new(&self.state, updates);
         let api = AdminApi::new(ledger.clone(), self.store.clone(), policy::source(config), pin, updates);
         let listener = bind_tcp(self.model.ports.api, "the admin interface").await?;
         self.tasks.spawn(admin_api::serve(socket, api.clone(), self.stop.clone()));
@@ -210,7 +225,13 @@ impl Site {
     }
 
     /// Joins the tunnel to the coordinator (netmap, endpoints) and to the relay.
-    fn start_tunnel(&mut self, ledger: &Ledger, relay: &RelayServer, disco_key: DiscoPrivate) {
+    fn start_tunnel(
+        &mut self,
+        raised: Result<Raised, TunnelError>,
+        ledger: &Ledger,
+        relay: &RelayServer,
+        disco_key: DiscoPrivate,
+    ) {
         let node_key = self.identity.gateway_node.clone();
         let port = relay.attach(node_key.public());
         let (net_map_sender, net_map) = mpsc::channel(LINK_QUEUE);
@@ -219,13 +240,9 @@ impl Site {
         let config = TunnelConfig {
             node_key,
             disco_key,
-            ipv4: address_pool::GATEWAY,
-            ipv6: address_pool::ipv6_of(address_pool::GATEWAY),
-            interface: TUN_NAME.into(),
-            mtu: TUN_MTU,
-            port: self.model.ports.wireguard,
             home_region: REGION,
             public_endpoint: self.model.name.clone().map(|name| (name, self.model.ports.wireguard)),
+            loops: self.loops.clone(),
             seed: self.rng.bytes(),
         };
         self.spawn(pass_net_map(ledger.attach_gateway(), net_map_sender));
@@ -233,7 +250,11 @@ impl Site {
         let metrics = TunnelMetrics::new(&mut self.registry);
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
-            if let Err(error) = driver::run(config, links, metrics, stop.clone()).await {
+            let result = match raised {
+                Ok(raised) => driver::serve(config, raised, links, metrics, stop.clone()).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = result {
                 tracing::error!(%error, "the tunnel does not run: upstreams in the tailnet cannot be reached");
             }
         });
@@ -266,6 +287,7 @@ impl Site {
                 ca_file: acme.ca_file.clone(),
                 email: acme.email.clone(),
             }),
+            loops: self.loops.clone(),
             ..EdgeSettings::new(self.model.edge.clone(), self.rng.bytes())
         }
     }
@@ -275,11 +297,13 @@ impl Site {
 async fn start_metrics(
     model: &Model,
     registry: Registry,
+    pulse: watch::Receiver<Pulse>,
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) -> Result<(), AppError> {
     let listener = bind_tcp(model.ports.admin, "metrics").await?;
-    tasks.spawn(web::metrics::serve(listener, Arc::new(registry), stop.clone()));
+    let stuck = Arc::new(move || pulse.borrow().stuck.clone());
+    tasks.spawn(web::metrics::serve(listener, Arc::new(registry), stuck, stop.clone()));
     Ok(())
 }
 
@@ -301,7 +325,7 @@ async fn bind_udp(port: u16) -> Result<UdpSocket, AppError> {
 }
 
 /// Only the owner of the process reads the state; a folder that was there before keeps its mode.
-fn create_private(folder: &Path) -> Result<(), AppError> {
+pub(super) fn create_private(folder: &Path) -> Result<(), AppError> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     let found = made.and_then(|()| std::fs::metadata(folder)).map_err(|error| {
         AppError::environment(

@@ -1,4 +1,5 @@
-//! Small pieces without protocol nouns: randomness, wall-clock time, rates, ceilings, sources, secrets, numbered slots, shared maps.
+//! Small pieces without protocol nouns: randomness, wall-clock time, rates, ceilings, loops that turn, sources, secrets, numbered slots,
+//! shared maps.
 //! Pure: no sockets, clocks, files or async.
 
 pub mod ceilings;
@@ -7,6 +8,7 @@ pub mod house;
 pub mod paged_map;
 pub mod rate;
 pub mod rng;
+pub mod roll_call;
 pub mod secret;
 pub mod slots;
 pub mod source;

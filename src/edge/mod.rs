@@ -50,6 +50,9 @@ pub use body::Body;
 pub use neighbours::{CertificateStore, Resident, ResponseFuture, StoreFailure};
 pub use settings::{AcmeSettings, EdgeSettings};
 
+/// The area of this room's loops in a roll call.
+pub const LOOPS: &str = "edge";
+
 /// How long connections may finish what they do when the edge stops.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -108,7 +111,7 @@ impl Edge {
         let shared = share(&settings, resident, certificates, metrics.http, &mut rng)?;
         let orderable = watch::Sender::default();
         let background = background(&settings, &shared, store, orderable.subscribe(), wall, &mut rng);
-        let relay = relay::choose(metrics.relay, fork(&mut rng));
+        let relay = relay::choose(metrics.relay, fork(&mut rng), &settings.loops);
         let layer4 = Layer4::new(relay, metrics.udp, settings.udp_flows, SeededRng::new(fork(&mut rng)));
         let sockets = Sockets { config: EdgeConfig::default(), listeners: BTreeMap::new(), layer4 };
         let edge = Self { settings, shared, sockets: Mutex::new(sockets), orderable, background };
@@ -258,7 +261,8 @@ fn share(
     let proxy = Proxy::new(metrics.clone(), SeededRng::new(fork(rng)), tasks.clone(), abort.clone());
     let front = Arc::new(Front::new(resident, proxy, metrics.clone(), settings.https_port));
     let tls = TlsAcceptor::from(Arc::new(tls::server_config(certificates.clone())?));
-    Ok(Shared { front, certificates, tls, metrics, tasks, drain, abort })
+    let loops = settings.loops.clone();
+    Ok(Shared { front, certificates, tls, metrics, loops, tasks, drain, abort })
 }
 
 /// What goes on beside the connections: looking after those to upstreams, and ordering certificates.

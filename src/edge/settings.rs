@@ -7,6 +7,7 @@ use super::core::listen_plan::{OwnPorts, sockets};
 use super::core::route::{EdgeConfig, Transport};
 use super::relay::RelayLimits;
 use crate::base::ceilings::Ceilings;
+use crate::base::roll_call::RollCall;
 
 /// Of each listening socket. Request bodies that no upstream takes are held up to an HTTP/2 connection's window of 128 KiB: 128 MiB at
 /// the worst, 32 MiB from one source, on a machine that may have 512 MB in all. Only TLS sockets speak HTTP/2, and usually there is
@@ -38,6 +39,8 @@ pub struct EdgeSettings {
     pub connections: Ceilings,
     /// Flows of layer 4 UDP over all routes, each a descriptor.
     pub udp_flows: usize,
+    /// Where the loops of the edge show that they turn.
+    pub loops: RollCall,
     /// Fresh random bytes for back-off jitter.
     pub seed: [u8; 32],
 }
@@ -56,6 +59,7 @@ impl EdgeSettings {
             acme: None,
             connections: CONNECTIONS,
             udp_flows: UDP_FLOWS,
+            loops: RollCall::default(),
             seed,
         }
     }

@@ -30,8 +30,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
+/// Names the loops of the process that stand still; none when all is well.
+pub type Stuck = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
 /// Serves until `stop`. Connections open then are dropped: every answer is short.
-pub async fn serve(listener: TcpListener, registry: Arc<Registry>, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, registry: Arc<Registry>, stuck: Stuck, stop: CancellationToken) {
+    let pages = Pages { registry, stuck };
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Some(place) = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await else {
@@ -41,7 +45,7 @@ pub async fn serve(listener: TcpListener, registry: Arc<Registry>, stop: Cancell
         match stop.run_until_cancelled(listener.accept()).await {
             None => return,
             Some(Ok((stream, peer))) => {
-                let answers = converse(stream, peer.ip(), Arc::clone(&registry), place);
+                let answers = converse(stream, peer.ip(), pages.clone(), place);
                 tokio::spawn(stop.clone().run_until_cancelled_owned(answers));
             }
             Some(Err(error)) => {
@@ -52,9 +56,16 @@ pub async fn serve(listener: TcpListener, registry: Arc<Registry>, stop: Cancell
     }
 }
 
-async fn converse(stream: TcpStream, peer: IpAddr, registry: Arc<Registry>, _place: OwnedSemaphorePermit) {
+/// What the answers are made from.
+#[derive(Clone)]
+struct Pages {
+    registry: Arc<Registry>,
+    stuck: Stuck,
+}
+
+async fn converse(stream: TcpStream, peer: IpAddr, pages: Pages, _place: OwnedSemaphorePermit) {
     let service = service_fn(move |request| {
-        let response = answer(&request, peer, &registry);
+        let response = answer(&request, peer, &pages);
         async { Ok::<_, Infallible>(response) }
     });
     let mut builder = http1::Builder::new();
@@ -65,7 +76,7 @@ async fn converse(stream: TcpStream, peer: IpAddr, registry: Arc<Registry>, _pla
     }
 }
 
-fn answer<B>(request: &Request<B>, peer: IpAddr, registry: &Registry) -> Response<Full<Bytes>> {
+fn answer<B>(request: &Request<B>, peer: IpAddr, pages: &Pages) -> Response<Full<Bytes>> {
     if !audience::admits(peer) {
         tracing::debug!(%peer, "metrics refused to an address outside");
         return with_header(
@@ -85,8 +96,8 @@ fn answer<B>(request: &Request<B>, peer: IpAddr, registry: &Registry) -> Respons
         return with_header(plain(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n"), ALLOW, "GET, HEAD");
     }
     match request.uri().path() {
-        "/metrics" => metrics(registry),
-        "/health" => plain(StatusCode::OK, "ok\n"),
+        "/metrics" => metrics(&pages.registry),
+        "/health" => health(&(pages.stuck)()),
         _ => plain(StatusCode::NOT_FOUND, "/metrics or /health\n"),
     }
 }
@@ -95,6 +106,13 @@ fn answer<B>(request: &Request<B>, peer: IpAddr, registry: &Registry) -> Respons
 fn hosts<B>(request: &Request<B>) -> impl Iterator<Item = &str> {
     let headers = request.headers().get_all(HOST).into_iter().map(|host| host.to_str().unwrap_or(""));
     headers.chain(request.uri().authority().map(http::uri::Authority::as_str))
+}
+
+fn health(stuck: &[String]) -> Response<Full<Bytes>> {
+    if stuck.is_empty() {
+        return plain(StatusCode::OK, "ok\n");
+    }
+    plain(StatusCode::SERVICE_UNAVAILABLE, format!("stuck: {}\n", stuck.join(", ")))
 }
 
 fn metrics(registry: &Registry) -> Response<Full<Bytes>> {
@@ -129,6 +147,11 @@ mod tests {
     use prometheus_client::metrics::counter::Counter;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    fn pages(stuck: &[&str]) -> Pages {
+        let stuck: Vec<String> = stuck.iter().map(|&name| name.to_owned()).collect();
+        Pages { registry: registry(), stuck: Arc::new(move || stuck.clone()) }
+    }
+
     fn registry() -> Arc<Registry> {
         let mut registry = Registry::default();
         let counter = Counter::<u64>::default();
@@ -142,7 +165,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
         let address = listener.local_addr().expect("bound");
         let stop = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, registry(), stop.clone()));
+        let server = tokio::spawn(serve(listener, registry(), pages(&[]).stuck, stop.clone()));
         let mut stream = TcpStream::connect(address).await.expect("it listens");
         let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         stream.write_all(request).await.expect("written");
@@ -159,7 +182,7 @@ mod tests {
     fn strangers_get_nothing_and_the_house_only_what_exists() {
         let ask = |method: &str, path: &str, peer: &str| {
             let request = Request::builder().method(method).uri(path).body(()).expect("a request");
-            answer(&request, peer.parse().expect("an address"), &registry())
+            answer(&request, peer.parse().expect("an address"), &pages(&[]))
         };
         let refused = ask("GET", "/metrics", "8.8.8.8");
         assert_eq!(refused.status(), StatusCode::FORBIDDEN);
@@ -177,7 +200,7 @@ mod tests {
             let request = Request::builder().uri(uri);
             let request = hosts.iter().fold(request, |request, host| request.header(HOST, *host));
             let request = request.body(()).expect("a request");
-            answer(&request, "192.168.1.2".parse().expect("an address"), &registry()).status()
+            answer(&request, "192.168.1.2".parse().expect("an address"), &pages(&[])).status()
         };
         for (uri, hosts) in [
             ("/metrics", &["attacker.example:9090"][..]),
@@ -190,5 +213,15 @@ mod tests {
         }
         assert_eq!(ask("/metrics", &["192.168.1.1:9090"]), StatusCode::OK);
         assert_eq!(ask("http://gateway.local/metrics", &["gateway.local"]), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn health_names_the_loops_that_stand_still() {
+        let request = Request::builder().uri("/health").body(()).expect("a request");
+        let peer = "127.0.0.1".parse().expect("an address");
+        let answer = answer(&request, peer, &pages(&["tunnel", "edge"]));
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let body = http_body_util::BodyExt::collect(answer.into_body()).await.expect("whole").to_bytes();
+        assert_eq!(&body[..], b"stuck: tunnel, edge\n");
     }
 }

@@ -31,7 +31,7 @@ const BUFFER: usize = 256 * 1024;
 const UNSUPERVISED: &str = "this genkan is not the card's; update the binary by hand";
 
 /// The way to PID 1.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct UpdateSeam {
     /// Takes the file's name below the state directory.
     pub requests: mpsc::Sender<String>,

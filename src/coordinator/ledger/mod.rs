@@ -208,6 +208,11 @@ impl Ledger {
         let _ = saved.await;
     }
 
+    /// Whether the writer takes commands from its queue and answers them.
+    pub async fn is_turning(&self) -> bool {
+        self.execute(|_| Ok(((), Vec::new()))).await.is_ok()
+    }
+
     /// The wall clock this ledger judges expiry by.
     #[must_use]
     pub fn wall_time(&self) -> WallTime {

@@ -11,6 +11,7 @@ mod record;
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use redb::backends::FileBackend;
 use redb::{
@@ -41,6 +42,8 @@ const ISSUED: &str = "issued";
 #[derive(Debug)]
 pub struct Store {
     database: Database,
+    /// Held by the one write that is under way.
+    writing: Mutex<()>,
     /// For messages: the file.
     place: String,
 }
@@ -145,9 +148,21 @@ impl Store {
         })
     }
 
+    /// Reads something small. Blocks while a write is under way: storage that takes no more holds this up too.
+    ///
+    /// # Errors
+    /// The storage could not be read.
+    pub fn check(&self) -> Result<(), StoreError> {
+        drop(self.writing.lock().unwrap_or_else(PoisonError::into_inner));
+        self.read(|transaction| {
+            transaction.open_table(SINGLES)?.get(ISSUED)?;
+            Ok(())
+        })
+    }
+
     /// Makes all tables, so that reading never meets a missing one.
     fn prepare(database: Database, place: String) -> Result<Self, StoreError> {
-        let store = Self { database, place };
+        let store = Self { database, writing: Mutex::new(()), place };
         store.write(|transaction| {
             transaction.open_table(USERS)?;
             transaction.open_table(KEYS)?;
@@ -162,6 +177,8 @@ impl Store {
     }
 
     fn write(&self, change: impl FnOnce(&WriteTransaction) -> Result<(), Fault>) -> Result<(), StoreError> {
+        // redb lets one write at a time pass as well.
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         guarded(&self.place, || {
             let transaction = self.database.begin_write()?;
             change(&transaction)?;
