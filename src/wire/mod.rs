@@ -11,3 +11,4 @@ pub mod noise;
 pub mod stun;
 pub mod supervision;
 pub mod tsmp;
+pub mod update;
