@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use genkan::appliance::slot_write;
+use genkan::cli::release::ReleaseCommand;
 use genkan::cli::{self, AdminCommand, Output};
 
 /// The entrance of a home network: Tailscale-compatible coordinator, WireGuard node and HTTPS/TCP/UDP edge in one process.
@@ -39,6 +41,12 @@ enum Command {
     },
     /// Print a completion script for a shell.
     Completion { shell: clap_complete::Shell },
+    /// For makers of releases: keys, and signed updates of the card.
+    #[command(subcommand)]
+    Release(ReleaseCommand),
+    /// Write an update to the slot that does not run; PID 1 starts this.
+    #[command(hide = true)]
+    SlotWrite(slot_write::Order),
     #[command(flatten)]
     Admin(AdminCommand),
 }
@@ -52,6 +60,8 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Arguments::command(), "genkan", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
+        Command::Release(command) => cli::release::run(command, arguments.output),
+        Command::SlotWrite(order) => slot_write::run(&order),
         Command::Admin(command) => cli::run_blocking(&arguments.state, command, arguments.output),
     }
 }

@@ -14,10 +14,14 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::error::CliError;
+use super::upload::Upload;
 use crate::wire::admin::{ErrorBody, SOCKET};
 
 /// Longer than any command takes on the slowest card.
 const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// For the largest update over the slowest line into the house.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Longest answer, in bytes: thousands of nodes.
 const MAX_ANSWER: usize = 64 << 20;
@@ -46,16 +50,28 @@ impl Client {
         self.ask(method, path, body.into()).await
     }
 
+    /// `body` as it is, to an endpoint that takes a file.
+    pub async fn upload<T: DeserializeOwned>(&self, path: &str, body: Upload) -> Result<T, CliError> {
+        let request = Request::post(format!("/api/v1{path}"))
+            .header(header::HOST, "genkan")
+            .header(header::CONTENT_TYPE, "application/octet-stream")
+            .body(body)
+            .map_err(broken)?;
+        let exchange = async {
+            let stream = TokioIo::new(self.connect().await?);
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(stream).await.map_err(broken)?;
+            tokio::spawn(connection);
+            collect(sender.send_request(request).await.map_err(broken)?).await
+        };
+        let answer = tokio::time::timeout(UPLOAD_TIMEOUT, exchange).await;
+        judge(answer.map_err(|_| CliError::Slow(UPLOAD_TIMEOUT.as_secs()))??)
+    }
+
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, CliError> {
         let exchange = self.exchange(method, path, body);
-        let (ok, body) = tokio::time::timeout(TIMEOUT, exchange)
-            .await
-            .map_err(|_| CliError::Slow(TIMEOUT.as_secs()))??;
-        if !ok {
-            let error: ErrorBody = serde_json::from_slice(&body).map_err(broken)?;
-            return Err(CliError::Refused(error.message));
-        }
-        serde_json::from_slice(&body).map_err(broken)
+        let answer = tokio::time::timeout(TIMEOUT, exchange).await;
+        judge(answer.map_err(|_| CliError::Slow(TIMEOUT.as_secs()))??)
     }
 
     /// Whether the answer is a success, and its body.
@@ -85,6 +101,14 @@ impl Client {
             _ => CliError::File { path: socket, cause: error },
         })
     }
+}
+
+fn judge<T: DeserializeOwned>((ok, body): (bool, Bytes)) -> Result<T, CliError> {
+    if !ok {
+        let error: ErrorBody = serde_json::from_slice(&body).map_err(broken)?;
+        return Err(CliError::Refused(error.message));
+    }
+    serde_json::from_slice(&body).map_err(broken)
 }
 
 async fn collect(response: Response<Incoming>) -> Result<(bool, Bytes), CliError> {

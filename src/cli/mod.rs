@@ -9,13 +9,17 @@
 
 pub mod check;
 mod client;
+mod download;
 mod duration;
 mod error;
 mod health;
 mod keys;
 mod nodes;
 mod policy;
+pub mod release;
 mod report;
+mod update;
+mod upload;
 mod users;
 
 use std::path::Path;
@@ -53,6 +57,8 @@ pub enum AdminCommand {
     /// Who may reach what.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Bring the box to another version; it goes back by itself when it is not as well as before.
+    Update(update::Update),
     /// Ask the running genkan whether it is well.
     Health,
 }
@@ -90,6 +96,7 @@ pub async fn answer(state: &Path, command: AdminCommand) -> Result<Report, CliEr
         AdminCommand::Preauthkeys(command) => keys::run(client, command).await,
         AdminCommand::Nodes(command) => nodes::run(client, command).await,
         AdminCommand::Policy(command) => policy::run(client, command).await,
+        AdminCommand::Update(update) => update::run(client, update).await,
         AdminCommand::Health => health::run(client).await,
     }
 }

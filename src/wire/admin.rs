@@ -194,6 +194,18 @@ pub struct Health {
     pub database_connectivity: bool,
 }
 
+/// How far the last update is, or how it ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Update {
+    /// One sentence; empty when there has been none.
+    pub text: String,
+    /// It has ended.
+    pub done: bool,
+    /// It has ended, and the old version runs.
+    pub failed: bool,
+}
+
 /// Answers with one member, named for what it holds.
 macro_rules! envelope {
     ($name:ident { $member:ident: $type:ty }) => {
@@ -211,6 +223,7 @@ envelope!(PreAuthKeyAnswer { pre_auth_key: PreAuthKey });
 envelope!(PreAuthKeysAnswer { pre_auth_keys: Vec<PreAuthKey> });
 envelope!(NodeAnswer { node: Node });
 envelope!(NodesAnswer { nodes: Vec<Node> });
+envelope!(UpdateAnswer { update: Update });
 
 mod number_text {
     use super::{Deserialize, Deserializer, Display, FromStr, Serializer};

@@ -4,3 +4,4 @@ pub mod fat_file;
 pub mod health_watch;
 pub mod slot;
 pub mod update;
+pub mod vitals;

@@ -245,25 +245,22 @@ impl Slots {
 
     fn judge_boot(&mut self) -> Vec<Action> {
         let Boot { slot, tried } = self.boot;
-        let Some(trial) = &self.trial else {
-            self.state = if tried { State::Trying } else { State::Idle };
+        if tried {
+            self.state = State::Trying;
             return Vec::new();
-        };
-        let outcome = match (&trial.outcome, tried) {
-            (_, true) => {
-                self.state = State::Trying;
-                return Vec::new();
-            }
-            (Some(outcome), false) => outcome.clone(),
-            // The switch was set and the power went before the memory said so.
-            (None, false) if trial.slot == slot => Outcome::Confirmed,
-            (None, false) => Outcome::RolledBack { reason: SILENT.into() },
+        }
+        let Some(trial) = &self.trial else { return Vec::new() };
+        let outcome = match &trial.outcome {
+            // Also when the power went after the switch was set and before the memory said so.
+            _ if trial.slot == slot => Outcome::Confirmed,
+            Some(Outcome::RolledBack { reason }) => Outcome::RolledBack { reason: reason.clone() },
+            Some(Outcome::Confirmed) | None => Outcome::RolledBack { reason: SILENT.into() },
         };
         self.state = match &outcome {
             Outcome::Confirmed => State::Confirmed,
             Outcome::RolledBack { reason } => State::RolledBack(reason.clone()),
         };
-        if trial.outcome.is_some() { Vec::new() } else { self.end(outcome) }
+        if trial.outcome.as_ref() == Some(&outcome) { Vec::new() } else { self.end(outcome) }
     }
 
     /// Writes the outcome into the memory, if there is one.
