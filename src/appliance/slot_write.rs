@@ -142,11 +142,12 @@ impl SlotDevice<'_> {
         let size = self.image.unpacked.size;
         let mut unpacked = unpack(file, self.image.file.packed.size)?;
         let mut meter = Meter::new(Phase::Write, size, say);
-        let mut buffer = Buffer::new(STEP);
+        let (mut buffer, mut hash) = (Buffer::new(STEP), Context::new(&SHA256));
         let mut at = 0;
         while at < size {
             let bytes = &mut buffer.bytes()[..step(size - at)];
             unpacked.read_exact(bytes).map_err(|error| SlotWriteError::Unpack(error.to_string()))?;
+            hash.update(bytes);
             let count = bytes.len();
             let padded = &mut buffer.bytes()[..count.next_multiple_of(SECTOR)];
             padded[count..].fill(0);
@@ -156,7 +157,8 @@ impl SlotDevice<'_> {
         }
         self.device.sync().map_err(|cause| self.broken(cause))?;
         match unpacked.read(&mut [0]) {
-            Ok(0) => Ok(()),
+            Ok(0) if Digest::of(hash) == self.image.unpacked.sha256 => Ok(()),
+            Ok(0) => Err(SlotWriteError::Unpack("its SHA-256 is another".into())),
             Ok(_) => Err(SlotWriteError::Unpack("it is longer".into())),
             Err(error) => Err(SlotWriteError::Unpack(error.to_string())),
         }

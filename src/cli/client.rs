@@ -14,14 +14,14 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::error::CliError;
-use super::upload::Upload;
+use super::upload::{Sent, Upload};
 use crate::wire::admin::{ErrorBody, SOCKET};
 
 /// Longer than any command takes on the slowest card.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// For the largest update over the slowest line into the house.
-const UPLOAD_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Longer than the longest file takes over a slow line.
+const UPLOAD_TIMEOUT: Duration = Duration::from_mins(30);
 
 /// Longest answer, in bytes: thousands of nodes.
 const MAX_ANSWER: usize = 64 << 20;
@@ -50,12 +50,20 @@ impl Client {
         self.ask(method, path, body.into()).await
     }
 
-    /// `body` as it is, to an endpoint that takes a file.
-    pub async fn upload<T: DeserializeOwned>(&self, path: &str, body: Upload) -> Result<T, CliError> {
+    /// Posts the file as it is; `sent` is told how far it is. A refusal that comes before all of it was sent may break the
+    /// connection, so what can be asked before should be.
+    pub async fn send_file<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        file: &Path,
+        sent: Sent,
+    ) -> Result<T, CliError> {
+        let upload = Upload::open(file, sent).await;
+        let upload = upload.map_err(|cause| CliError::File { path: file.to_owned(), cause })?;
         let request = Request::post(format!("/api/v1{path}"))
             .header(header::HOST, "genkan")
             .header(header::CONTENT_TYPE, "application/octet-stream")
-            .body(body)
+            .body(upload)
             .map_err(broken)?;
         let exchange = async {
             let stream = TokioIo::new(self.connect().await?);

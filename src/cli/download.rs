@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::error::CliError;
-use super::upload::Meter;
+use super::meter::Meter;
 use crate::wire::update::FILE_MAX;
 
 /// Until the server answers, and between two pieces of the file.
@@ -31,8 +31,8 @@ const REDIRECTS_MAX: usize = 5;
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// The file behind `url`, rewound, and its length; it has no name and goes when it is closed.
-pub async fn fetch(url: &str) -> Result<(File, u64), CliError> {
+/// The file behind `url`, rewound; it has no name and goes when it is closed.
+pub async fn fetch(url: &str) -> Result<File, CliError> {
     let mut uri: Uri = url.parse().map_err(|_| CliError::Usage(format!("{url} is not a URL")))?;
     for _ in 0..=REDIRECTS_MAX {
         let response = within(ask(&uri)).await?;
@@ -76,11 +76,11 @@ async fn secure(host: &str, tcp: TcpStream) -> Result<impl Stream + use<>, CliEr
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(broken)
 }
 
-async fn save(response: Response<Incoming>) -> Result<(File, u64), CliError> {
+async fn save(response: Response<Incoming>) -> Result<File, CliError> {
     let announced = response.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
     let mut meter = Meter::new("fetching", announced);
-    let (mut file, mut length) = (nameless().map_err(unsaved)?, 0);
+    let (mut file, mut length) = (nameless().map_err(unsaved)?, 0_u64);
     let mut body = response.into_body();
     while let Some(frame) = within(async { body.frame().await.transpose().map_err(broken) }).await? {
         let Ok(piece) = frame.into_data() else { continue };
@@ -89,13 +89,13 @@ async fn save(response: Response<Incoming>) -> Result<(File, u64), CliError> {
             return Err(CliError::Usage(format!("the file is longer than {FILE_MAX} bytes: no update")));
         }
         file.write_all(&piece).map_err(unsaved)?;
-        meter.add(piece.len() as u64);
+        meter.reach(length);
     }
     if announced.is_some_and(|announced| announced != length) {
         return Err(CliError::Connection(format!("the file ended after {length} bytes")));
     }
     file.rewind().map_err(unsaved)?;
-    Ok((file, length))
+    Ok(file)
 }
 
 fn redirect(from: &Uri, headers: &HeaderMap) -> Result<Uri, CliError> {
@@ -160,10 +160,10 @@ mod tests {
             "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
         ];
         let address = server(answers.map(String::from).to_vec());
-        let (mut file, length) = fetch(&format!("http://{address}/a.gku")).await.expect("fetched");
+        let mut file = fetch(&format!("http://{address}/a.gku")).await.expect("fetched");
         let mut text = String::new();
         file.read_to_string(&mut text).expect("rewound");
-        assert_eq!((text.as_str(), length), ("hello", 5));
+        assert_eq!(text, "hello");
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ mod duration;
 mod error;
 mod health;
 mod keys;
+mod meter;
 mod nodes;
 mod policy;
 pub mod release;

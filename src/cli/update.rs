@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io::Seek;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -10,9 +12,10 @@ use clap::Args;
 use super::client::Client;
 use super::download;
 use super::error::CliError;
+use super::meter::Meter;
 use super::report::Report;
-use super::upload::Upload;
-use crate::wire::admin::{self, UpdateAnswer};
+use super::upload::Sent;
+use crate::wire::admin::UpdateProgress;
 use crate::wire::update::{Envelope, Manifest};
 
 /// Writing, restarting and proving health take a few minutes; the box itself gives a version ten to prove it.
@@ -31,24 +34,31 @@ pub struct Update {
 }
 
 pub async fn run(client: &Client, update: Update) -> Result<Report, CliError> {
-    let (mut file, length) = update.open().await?;
+    let mut file = update.open().await?;
     let manifest = look(&mut file, &update.source)?;
     eprintln!("genkan {} (build {}) for {}", manifest.version, manifest.build, manifest.boards.join(", "));
-    let UpdateAnswer { update: answer } = client.upload("/update", Upload::new(file, length)).await?;
-    if update.wait { follow(client).await } else { Ok(Report::text(&answer, said(&answer))) }
+    // What was fetched has no other name than this.
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let progress: UpdateProgress = client.send_file("/update", &path, sent()).await?;
+    if update.wait { follow(client).await } else { Ok(Report::text(&progress, said(&progress))) }
 }
 
 impl Update {
-    async fn open(&self) -> Result<(File, u64), CliError> {
+    async fn open(&self) -> Result<File, CliError> {
         if self.source.contains("://") {
             return download::fetch(&self.source).await;
         }
         let path = Path::new(&self.source);
-        let unread = |cause| CliError::File { path: path.to_owned(), cause };
-        let file = File::open(path).map_err(unread)?;
-        let length = file.metadata().map_err(unread)?.len();
-        Ok((file, length))
+        File::open(path).map_err(|cause| CliError::File { path: path.to_owned(), cause })
     }
+}
+
+fn sent() -> Sent {
+    let meter = Mutex::new(None);
+    Box::new(move |done, total| {
+        let mut meter = meter.lock().unwrap_or_else(PoisonError::into_inner);
+        meter.get_or_insert_with(|| Meter::new("uploading", Some(total))).reach(done);
+    })
 }
 
 /// What the file says it is. Only the box knows its keys, its board and its version; this saves an upload that is none.
@@ -65,8 +75,8 @@ async fn follow(client: &Client) -> Result<Report, CliError> {
     let mut shown = String::new();
     while started.elapsed() < WAIT {
         tokio::time::sleep(ASK_EVERY).await;
-        let update = match client.read("/update").await {
-            Ok(UpdateAnswer { update }) => update,
+        let update: UpdateProgress = match client.read("/update").await {
+            Ok(update) => update,
             Err(error @ CliError::Refused(_)) => return Err(error),
             Err(_) => continue,
         };
@@ -83,7 +93,7 @@ async fn follow(client: &Client) -> Result<Report, CliError> {
     Err(CliError::Slow(WAIT.as_secs()))
 }
 
-fn said(update: &admin::Update) -> String {
+fn said(update: &UpdateProgress) -> String {
     match update.text.as_str() {
         "" => "The box has the update.".into(),
         text => text.to_owned(),

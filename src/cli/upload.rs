@@ -1,27 +1,35 @@
-//! A file as the body of a request, with a percentage for who watches.
+//! A file as the body of a request, read as it is sent.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Read};
+use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::fs::File;
+use tokio::io::ReadBuf;
 
-/// Bytes in one piece.
+/// Bytes of one piece.
 const PIECE: usize = 64 * 1024;
 
-/// Reads the file while it is sent: from a disk, on the thread of a command that has nothing else to do.
+/// Told after each piece how many bytes were handed to the connection so far, and of how many.
+pub type Sent = Box<dyn Fn(u64, u64) + Send + Sync>;
+
 pub struct Upload {
     file: File,
+    length: u64,
     left: u64,
-    meter: Meter,
+    sent: Sent,
 }
 
 impl Upload {
-    /// The next `length` bytes of `file`.
-    pub fn new(file: File, length: u64) -> Self {
-        Self { file, left: length, meter: Meter::new("uploading", Some(length)) }
+    /// # Errors
+    /// The file cannot be opened.
+    pub async fn open(path: &Path, sent: Sent) -> io::Result<Self> {
+        let file = File::open(path).await?;
+        let length = file.metadata().await?.len();
+        Ok(Self { file, length, left: length, sent })
     }
 }
 
@@ -29,21 +37,22 @@ impl Body for Upload {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        if self.left == 0 {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let want = usize::try_from(self.left).unwrap_or(PIECE).min(PIECE);
+        if want == 0 {
             return Poll::Ready(None);
         }
-        let mut piece = vec![0; usize::try_from(self.left).unwrap_or(PIECE).min(PIECE)];
-        if let Err(error) = self.file.read_exact(&mut piece) {
-            self.left = 0;
-            return Poll::Ready(Some(Err(error)));
+        let mut piece = BytesMut::zeroed(want);
+        let mut buffer = ReadBuf::new(&mut piece);
+        std::task::ready!(tokio::io::AsyncRead::poll_read(Pin::new(&mut self.file), cx, &mut buffer))?;
+        let count = buffer.filled().len();
+        if count == 0 {
+            return Poll::Ready(Some(Err(io::Error::other("the file became shorter while it was sent"))));
         }
-        self.left -= piece.len() as u64;
-        self.meter.add(piece.len() as u64);
-        Poll::Ready(Some(Ok(Frame::data(piece.into()))))
+        piece.truncate(count);
+        self.left -= u64::try_from(count).unwrap_or(self.left);
+        (self.sent)(self.length - self.left, self.length);
+        Poll::Ready(Some(Ok(Frame::data(piece.freeze()))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -52,40 +61,5 @@ impl Body for Upload {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
-    }
-}
-
-/// Says on a terminal how far something is, and nothing where nobody looks.
-pub struct Meter {
-    what: &'static str,
-    done: u64,
-    total: Option<u64>,
-    said: Option<u64>,
-    shown: bool,
-}
-
-impl Meter {
-    pub fn new(what: &'static str, total: Option<u64>) -> Self {
-        Self { what, done: 0, total, said: None, shown: io::stderr().is_terminal() }
-    }
-
-    pub fn add(&mut self, bytes: u64) {
-        self.done += bytes;
-        let (number, unit) = match self.total {
-            Some(total) => (self.done * 100 / total.max(1), "%"),
-            None => (self.done >> 20, "MiB"),
-        };
-        if self.shown && self.said != Some(number) {
-            self.said = Some(number);
-            eprint!("\r{} {number} {unit} ", self.what);
-        }
-    }
-}
-
-impl Drop for Meter {
-    fn drop(&mut self) {
-        if self.said.is_some() {
-            eprintln!();
-        }
     }
 }

@@ -194,16 +194,21 @@ pub struct Health {
     pub database_connectivity: bool,
 }
 
-/// How far the last update is, or how it ended.
+/// How far an update of the box is, or how the last one ended; without text, none was sent since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Update {
-    /// One sentence; empty when there has been none.
+#[serde(default)]
+pub struct UpdateProgress {
     pub text: String,
-    /// It has ended.
     pub done: bool,
-    /// It has ended, and the old version runs.
     pub failed: bool,
+}
+
+impl UpdateProgress {
+    /// Whether one has been sent and has not ended.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        !self.text.is_empty() && !self.done
+    }
 }
 
 /// Answers with one member, named for what it holds.
@@ -223,7 +228,6 @@ envelope!(PreAuthKeyAnswer { pre_auth_key: PreAuthKey });
 envelope!(PreAuthKeysAnswer { pre_auth_keys: Vec<PreAuthKey> });
 envelope!(NodeAnswer { node: Node });
 envelope!(NodesAnswer { nodes: Vec<Node> });
-envelope!(UpdateAnswer { update: Update });
 
 mod number_text {
     use super::{Deserialize, Deserializer, Display, FromStr, Serializer};

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use super::Settings;
 use crate::appliance::core::slot::Slot;
 use crate::wire::update::Progress;
@@ -54,8 +56,12 @@ impl Child {
         self.deadline
     }
 
-    /// One read: what it said, and whether it may say more.
+    /// Without waiting: what it said, and whether it may say more.
     pub fn read(&mut self, now: Instant) -> (Vec<Progress>, bool) {
+        let mut ready = [PollFd::new(self.out.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ready, PollTimeout::ZERO) != Ok(1) {
+            return (Vec::new(), true);
+        }
         let mut buffer = [0; LINE_MAX];
         let count = match self.out.read(&mut buffer) {
             Ok(count) => count,

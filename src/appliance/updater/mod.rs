@@ -5,7 +5,7 @@
 //! worker says   handle_message(now, &message)     every FromWorker; FromWorker::Update begins an update
 //! worker ends   handle_worker_gone()
 //! own state     handle_own(&conditions)           whenever PID 1's conditions change
-//! epoll         descriptor() is readable -> handle_readable(now); it changes when an update begins or ends
+//! epoll         descriptor() is readable -> handle_readable(now); it changes when an update begins or ends. Once a second does too
 //! reaper        any child may be reaped by PID 1: nothing here waits for it
 //! timer         poll_timeout() -> handle_timeout(now)
 //! after each    take_message() -> to the worker, as status() at its start; take_restart() -> stop all in good order, unmount,
@@ -18,8 +18,6 @@
 mod child;
 mod memory;
 mod status;
-#[cfg(test)]
-mod tests;
 
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -37,8 +35,8 @@ use child::Child;
 use memory::Memory;
 use status::Status;
 
-/// What an update's file is called in the state directory.
-const ENDING: &str = ".gku";
+/// How the names of updates end.
+const ENDING: &str = "gku";
 const FILE_NAME_MAX: usize = 128;
 
 /// How often the health is looked at while a version is tried.
@@ -134,7 +132,7 @@ impl Updater {
         self.child.as_ref().map(Child::descriptor)
     }
 
-    /// Reads what there is, without waiting for more when it was said to be readable.
+    /// Reads what there is; never waits.
     pub fn handle_readable(&mut self, now: Instant) {
         let Some(child) = &mut self.child else { return };
         let (lines, open) = child.read(now);
@@ -295,11 +293,29 @@ impl Updater {
     }
 }
 
-/// A plain name with the right ending: PID 1 opens and removes what it names, as root.
+/// Plain names with the right ending, one folder deep at most. The folder may be a link of the worker's making: what is reached
+/// through it is read by a program that believes signatures alone, and removed only when it ends as updates do.
 fn is_update_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+');
+    let is_plain = |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain);
     name.len() <= FILE_NAME_MAX
-        && !name.starts_with('.')
-        && name.bytes().all(plain)
-        && Path::new(name).extension().is_some_and(|ending| ending == &ENDING[1..])
+        && name.split('/').count() <= 2
+        && name.split('/').all(is_plain)
+        && Path::new(name).extension().is_some_and(|ending| ending == ENDING)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_names_of_updates_are_touched() {
+        for name in ["genkan-1.2.3.gku", "genkan-1.2.3-rc.1+5.gku", "incoming/update.gku"] {
+            assert!(is_update_name(name), "{name}");
+        }
+        for name in ["", ".gku", "../a.gku", "a/b.gku", "genkan.redb", "a.gku\0", "a b.gku", &"a".repeat(200)]
+        {
+            assert!(!is_update_name(name), "{name}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ use clap::Subcommand;
 
 use super::Output;
 use super::error::CliError;
-use super::report::{self, Report};
+use super::report;
 
 #[derive(Debug, Subcommand)]
 pub enum ReleaseCommand {

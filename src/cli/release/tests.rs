@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use clap::Parser;
 
 use super::*;
+use crate::cli::report::Report;
 
 #[derive(Parser)]
 struct Line {

@@ -18,7 +18,7 @@ const FILES_MAX: usize = 16;
 const BOARDS_MAX: usize = 32;
 const NAME_MAX: usize = 64;
 /// Longest file, packed or unpacked, in bytes.
-const FILE_SIZE_MAX: u64 = 512 << 20;
+const FILE_SIZE_MAX: u64 = 128 << 20;
 
 /// Signed as a whole. Members that this version does not know are ignored: what must not be ignored raises `format`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

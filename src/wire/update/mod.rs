@@ -30,8 +30,8 @@ pub use key::{KeyError, PublicKey, PublicKeys, SigningKey};
 pub use manifest::{Digest, Extent, FileEntry, MANIFEST_FORMAT, Manifest, SLOT_IMAGE};
 pub use progress::{Phase, Progress};
 
-/// Longest `.gku`, in bytes; a slot holds less.
-pub const FILE_MAX: u64 = 1 << 30;
+/// Longest `.gku`, in bytes: twice what a slot holds.
+pub const FILE_MAX: u64 = 128 << 20;
 
 const MAGIC: [u8; 8] = *b"GENKANU1";
 const PRELUDE_LENGTH: usize = 16;

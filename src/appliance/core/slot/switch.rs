@@ -154,6 +154,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_u_boot_leaves_behind_is_read() {
+        let mut exported = b"genkan_slot=b\n".to_vec();
+        exported.resize(512, 0);
+        assert_eq!(SwitchFile::SlotEnv.decode(&exported), Ok(Switch { chosen: Slot::B, attempt: None }));
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
