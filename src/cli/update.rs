@@ -19,7 +19,7 @@ use crate::wire::admin::UpdateProgress;
 use crate::wire::update::{Envelope, Manifest};
 
 /// Writing, restarting and proving health take a few minutes; the box itself gives a version ten to prove it.
-const WAIT: Duration = Duration::from_secs(1800);
+const WAIT: Duration = Duration::from_mins(30);
 
 const ASK_EVERY: Duration = Duration::from_secs(2);
 

@@ -123,7 +123,7 @@ impl Card {
             keys: self.path("release.pub"),
             build: self.path("build.json"),
             program: GENKAN.into(),
-            patience: Patience { within: Duration::from_secs(600), hold: Duration::from_secs(30) },
+            patience: Patience { within: Duration::from_mins(10), hold: Duration::from_secs(30) },
         }
     }
 
@@ -168,7 +168,7 @@ impl Maker {
         fs::write(maker.path("slot.img"), &maker.image).expect("written");
         let mut list = String::from("# whose updates this box takes\n");
         for name in ["release", "recovery", "stranger"] {
-            let line = maker.release(&["keygen", "--name", name, "--out", &maker.text(name)]);
+            let line = release(&["keygen", "--name", name, "--out", &maker.text(name)]);
             if name != "stranger" {
                 list.push_str(&line);
             }
@@ -188,13 +188,8 @@ impl Maker {
             }
         }
         arguments.extend(changes);
-        self.release(&arguments);
+        release(&arguments);
         self.path(name)
-    }
-
-    fn release(&self, arguments: &[&str]) -> String {
-        let arguments: Vec<&str> = std::iter::once("release").chain(arguments.iter().copied()).collect();
-        String::from_utf8(run(GENKAN, &arguments).stdout).expect("text")
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -204,6 +199,12 @@ impl Maker {
     fn text(&self, name: &str) -> String {
         self.path(name).to_str().expect("a plain path").to_owned()
     }
+}
+
+/// `genkan release`.
+fn release(arguments: &[&str]) -> String {
+    let arguments: Vec<&str> = std::iter::once("release").chain(arguments.iter().copied()).collect();
+    String::from_utf8(run(GENKAN, &arguments).stdout).expect("text")
 }
 
 /// Flips one bit of a file.

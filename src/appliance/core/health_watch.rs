@@ -64,7 +64,7 @@ pub struct Patience {
 impl Default for Patience {
     /// Ten minutes: nodes come back within a few, a clock or a certificate may take longer. Half a minute: several beats.
     fn default() -> Self {
-        Self { within: Duration::from_secs(600), hold: Duration::from_secs(30) }
+        Self { within: Duration::from_mins(10), hold: Duration::from_secs(30) }
     }
 }
 
@@ -107,9 +107,8 @@ impl HealthWatch {
     pub fn poll(&self, now: Instant) -> Verdict {
         match self.whole_since {
             Some(since) if now >= since + self.hold => Verdict::Held,
-            Some(_) => Verdict::Waiting,
             None if now >= self.deadline => Verdict::Lost(self.text()),
-            None => Verdict::Waiting,
+            Some(_) | None => Verdict::Waiting,
         }
     }
 
@@ -135,6 +134,9 @@ impl HealthWatch {
 mod tests {
     use super::*;
 
+    /// What is changed, and what is then missing.
+    type Case = (fn(&mut Health), &'static str);
+
     fn names(names: &[&str]) -> BTreeSet<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
@@ -152,7 +154,7 @@ mod tests {
     #[test]
     fn each_class_that_was_fine_must_be_fine_again() {
         assert_eq!(well().missing_in(&well()), Vec::<String>::new());
-        let changes: [(fn(&mut Health), &str); 5] = [
+        let changes: [Case; 5] = [
             (|health| health.ready = false, "the worker is not ready"),
             (|health| health.beat.store = false, "the store stands still"),
             (|health| health.errors.extend(names(&["DATA-02"])), "DATA-02 is new"),

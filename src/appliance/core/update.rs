@@ -12,14 +12,14 @@ pub struct Build {
     /// When it was built, in seconds since 1970.
     pub built: u64,
     /// The number that its update carries; the build time where it is absent.
-    #[serde(default)]
-    build: Option<u64>,
+    #[serde(default, rename = "build")]
+    given: Option<u64>,
 }
 
 impl Build {
     #[must_use]
     pub fn number(&self) -> u64 {
-        self.build.unwrap_or(self.built)
+        self.given.unwrap_or(self.built)
     }
 }
 
@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn each_reason_to_refuse_is_named() {
-        let cases: [(fn(&mut Manifest), &str, u64, &str); 6] = [
+        type Case = (fn(&mut Manifest), &'static str, u64, &'static str);
+        let cases: [Case; 6] = [
             (
                 |_| (),
                 "rpi-3",

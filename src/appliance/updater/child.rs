@@ -14,7 +14,7 @@ use crate::appliance::core::slot::Slot;
 use crate::wire::update::Progress;
 
 /// A worn card stalls for seconds; a percent of the largest image takes less than one.
-const STALL: Duration = Duration::from_secs(120);
+const STALL: Duration = Duration::from_mins(2);
 
 /// Longest line that can be progress, in bytes.
 const LINE_MAX: usize = 4096;

@@ -267,7 +267,7 @@ impl Updater {
         for action in actions {
             match action {
                 Action::Switch(switch) => {
-                    self.settings.switch.set(switch).map_err(|error| error.to_string())?
+                    self.settings.switch.set(switch).map_err(|error| error.to_string())?;
                 }
                 Action::Remember(trial) => self.remember(&trial)?,
                 Action::Forget => self.memory.forget().map_err(|error| self.memory.fault(&error))?,
@@ -313,7 +313,9 @@ mod tests {
         for name in ["genkan-1.2.3.gku", "genkan-1.2.3-rc.1+5.gku", "incoming/update.gku"] {
             assert!(is_update_name(name), "{name}");
         }
-        for name in ["", ".gku", "../a.gku", "a/b.gku", "genkan.redb", "a.gku\0", "a b.gku", &"a".repeat(200)]
+        let long = format!("{}.gku", "a".repeat(200));
+        for name in
+            ["", ".gku", "/a.gku", "../a.gku", "a/../b.gku", "a/.gku", "a//b.gku", "x.redb", "a.gku\0", &long]
         {
             assert!(!is_update_name(name), "{name}");
         }

@@ -52,7 +52,7 @@ impl Status {
         let version = slots.trial().map_or("the new version", |trial| trial.version.as_str());
         match slots.state() {
             State::Trying => {
-                self.say(&format!("trying {version}: is everything as it was before?"), false, false)
+                self.say(&format!("trying {version}: is everything as it was before?"), false, false);
             }
             State::Confirmed => self.say(&format!("{version} is installed"), true, false),
             State::RolledBack(reason) => self.say(&rolled_back(version, reason), true, true),

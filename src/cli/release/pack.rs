@@ -44,7 +44,7 @@ pub struct Pack {
     /// The FAT file system that becomes the slot, not compressed.
     #[arg(long, value_name = "FILE")]
     slot_image: PathBuf,
-    /// Time of the release, in seconds since 1970; SOURCE_DATE_EPOCH, else now.
+    /// Time of the release, in seconds since 1970; `SOURCE_DATE_EPOCH`, else now.
     #[arg(long, value_name = "SECONDS")]
     created: Option<i64>,
     /// The update to write.

@@ -82,8 +82,9 @@ impl PublicKeys {
         }
     }
 
-    pub fn iter(&self) -> std::slice::Iter<'_, PublicKey> {
-        self.0.iter()
+    #[must_use]
+    pub fn as_slice(&self) -> &[PublicKey] {
+        &self.0
     }
 }
 

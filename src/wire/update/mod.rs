@@ -109,7 +109,7 @@ impl Envelope {
     pub fn open<'k>(&self, keys: &'k PublicKeys) -> Result<(Manifest, &'k PublicKey), FormatError> {
         let message = signed_bytes(&self.manifest);
         let signer = self.signatures.iter().find_map(|signature| {
-            let mut named = keys.iter().filter(|key| key.id() == signature.key);
+            let mut named = keys.as_slice().iter().filter(|key| key.id() == signature.key);
             named.find(|key| key.verify(&message, &signature.bytes))
         });
         let signer = signer.ok_or(FormatError::Signature)?;

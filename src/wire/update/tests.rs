@@ -131,7 +131,7 @@ fn manifests_outside_the_limits_are_neither_made_nor_taken() {
 fn lists_of_keys_name_the_wrong_line() {
     let line = key(1).public().line();
     let named = PublicKeys::parse(&format!("{line}  # release\n")).expect("one key");
-    assert_eq!(named.iter().next().map(|key| key.name.as_str()), Some("release"));
+    assert_eq!(named.as_slice().first().map(|key| key.name.as_str()), Some("release"));
     assert_eq!(PublicKeys::parse(&format!("{line}\nabc=\n")), Err(KeyError::Line(2)));
     assert_eq!(PublicKeys::parse("# none\n"), Err(KeyError::Empty));
     assert_eq!(PublicKeys::parse(&format!("{line}\n").repeat(17)), Err(KeyError::TooMany));
