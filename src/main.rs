@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use genkan::appliance::sandbox::Mode;
+use genkan::appliance::slot_write;
+use genkan::cli::release::ReleaseCommand;
 use genkan::cli::{self, AdminCommand, Destination, Output};
 
 /// musl's own allocator is slow, and glibc's keeps what a flood of connections made it take.
@@ -46,6 +48,12 @@ enum Command {
     },
     /// Print a completion script for a shell.
     Completion { shell: clap_complete::Shell },
+    /// For makers of releases: keys, and signed updates of the card.
+    #[command(subcommand)]
+    Release(ReleaseCommand),
+    /// Write an update to the slot that does not run; PID 1 starts this.
+    #[command(hide = true)]
+    SlotWrite(slot_write::Order),
     #[command(flatten)]
     Admin(AdminCommand),
 }
@@ -61,6 +69,8 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Arguments::command(), "genkan", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
+        Command::Release(command) => cli::release::run(command, arguments.output),
+        Command::SlotWrite(order) => slot_write::run(&order),
         Command::Admin(command) => cli::run_blocking(&arguments.destination, command, arguments.output),
     }
 }

@@ -6,6 +6,7 @@ PACKAGES="
 build-essential ca-certificates curl openssl
 python3 python3-pytest
 iproute2 iptables iputils-ping nftables dnsmasq-base pebble tcpdump
+dosfstools mtools util-linux
 openssh-client openssh-server postgresql postgresql-client cube2-server qstat
 "
 

@@ -4,5 +4,9 @@
 //! Two roles, one binary: `genkan init` is PID 1 and root; it reads nothing that comes from the network. `genkan serve` is the
 //! worker (coordinator, tunnel, edge) and is not root. They talk over one socket pair: [`crate::wire::supervision`].
 
+pub mod block_device;
+pub mod boot_switch;
 pub mod core;
 pub mod sandbox;
+pub mod slot_write;
+pub mod updater;

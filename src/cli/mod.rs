@@ -13,14 +13,18 @@ pub mod check;
 mod client;
 mod connect;
 mod destination;
+mod download;
 mod duration;
 mod error;
 mod health;
 mod keys;
+mod meter;
 mod nodes;
 mod pinned;
 mod policy;
+pub mod release;
 mod report;
+mod update;
 mod upload;
 mod users;
 
@@ -63,6 +67,8 @@ pub enum AdminCommand {
     /// Who may reach what.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Bring the box to another version; it goes back by itself when it is not as well as before.
+    Update(update::Update),
     /// Ask the running genkan whether it is well.
     Health,
 }
@@ -101,6 +107,7 @@ pub async fn answer(destination: &Destination, command: AdminCommand) -> Result<
         AdminCommand::Nodes(command) => nodes::run(client, command).await,
         AdminCommand::ApiKeys(command) => api_keys::run(client, command).await,
         AdminCommand::Policy(command) => policy::run(client, command).await,
+        AdminCommand::Update(update) => update::run(client, update).await,
         AdminCommand::Health => health::run(client).await,
     }
 }

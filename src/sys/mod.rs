@@ -2,10 +2,11 @@
 
 #![allow(
     unsafe_code,
-    reason = "io_uring, TUN ioctls, capabilities and inherited descriptors have no safe interface"
+    reason = "io_uring, TUN ioctls, capabilities, inherited descriptors and restarts have no safe interface"
 )]
 
 pub mod capability;
 pub mod inherited;
+pub mod restart;
 pub mod tun;
 pub mod uring;

@@ -12,3 +12,4 @@ pub mod noise;
 pub mod stun;
 pub mod supervision;
 pub mod tsmp;
+pub mod update;

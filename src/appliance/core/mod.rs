@@ -2,4 +2,9 @@
 
 pub mod calls;
 pub mod capabilities;
+pub mod fat_file;
+pub mod health_watch;
 pub mod reach;
+pub mod slot;
+pub mod update;
+pub mod vitals;
