@@ -1,7 +1,8 @@
-//! Small pieces without protocol nouns: randomness, wall-clock time, rates, sources, secrets, numbered slots, shared maps.
+//! Small pieces without protocol nouns: randomness, wall-clock time, rates, sources, secrets, conditions, numbered slots, shared maps.
 //! Pure: no sockets, clocks, files or async.
 
 pub mod condition;
+pub mod condition_board;
 pub mod paged_map;
 pub mod rate;
 pub mod rng;
