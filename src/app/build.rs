@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, UdpSocket};
@@ -12,9 +12,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::house::House;
 use super::join::{pass_endpoints, pass_net_map, pass_pin};
 use super::resident::{Certificates, Coordinator};
-use super::{AppError, clock, lan, policy, reload};
+use super::{AppError, clock, lan, monitor, policy, reload};
 use crate::base::rng::SeededRng;
 use crate::base::wall_time::WallTime;
 use crate::config::model::Model;
@@ -29,10 +30,14 @@ use crate::coordinator::server::Server;
 use crate::coordinator::store::{Identity, Store};
 use crate::coordinator::stun_server::{self, StunMetrics};
 use crate::edge::metrics::EdgeMetrics;
+use crate::edge::reach::Reach;
 use crate::edge::{AcmeSettings, Edge, EdgeSettings};
+use crate::health::Health;
+use crate::health::catalogue::TUNNEL_DOWN;
 use crate::tunnel::driver::{self, Links, TunnelConfig};
 use crate::tunnel::metrics::TunnelMetrics;
 use crate::web;
+use crate::web::metrics::Pages;
 use crate::wire::key::DiscoPrivate;
 
 /// What every path of the internet carries, and what the clients use.
@@ -53,6 +58,8 @@ pub struct App {
     pub(super) store: Arc<Store>,
     /// What a reload cannot change.
     pub(super) fixed: Model,
+    /// What the owner is shown.
+    pub(super) house: Arc<House>,
     server: Server,
     tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -68,6 +75,7 @@ struct Site {
     rng: SeededRng,
     registry: Registry,
     wall: watch::Receiver<WallTime>,
+    health: Health,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -88,9 +96,11 @@ impl App {
         let edge = site.start_edge(server.clone()).await?;
         let relay_settings = site.relay_settings();
         site.spawn(pass_pin(edge.pin(), ledger.clone(), relay_settings));
+        let house = site.open_house(&ledger, &edge);
         let Site { registry, model, store, mut tasks, stop, .. } = site;
-        start_metrics(&model, registry, &mut tasks, &stop).await?;
-        Ok(Self { ledger, edge, store, fixed: reload::fixed(model), server, tasks, stop })
+        let pages = Pages { registry, status: house.clone() };
+        start_pages(&model, pages, &mut tasks, &stop).await?;
+        Ok(Self { ledger, edge, store, fixed: reload::fixed(model), house, server, tasks, stop })
     }
 
     /// Stops accepting, lets what is open finish for a few seconds, and leaves the tailnet.
@@ -130,6 +140,7 @@ impl Site {
             rng,
             registry: Registry::default(),
             wall,
+            health: Health::default(),
             tasks: JoinSet::new(),
             stop,
         })
@@ -219,10 +230,13 @@ impl Site {
         self.spawn(pass_net_map(ledger.attach_gateway(), net_map_sender));
         self.spawn(pass_endpoints(endpoint_receiver, ledger.clone()));
         let metrics = TunnelMetrics::new(&mut self.registry);
-        let stop = self.stop.clone();
+        let (stop, health) = (self.stop.clone(), self.health.clone());
         self.tasks.spawn(async move {
             if let Err(error) = driver::run(config, links, metrics, stop.clone()).await {
                 tracing::error!(%error, "the tunnel does not run: upstreams in the tailnet cannot be reached");
+                let told = TUNNEL_DOWN.condition("the tunnel does not run").because(error.to_string());
+                let cure = "Remove the cause and start genkan again; machines of the tailnet are not reached until then.";
+                health.set(told.cure(cure), Instant::now());
             }
         });
     }
@@ -232,7 +246,8 @@ impl Site {
     async fn start_edge(&mut self, server: Server) -> Result<Edge, AppError> {
         let resident = Arc::new(Coordinator { name: self.model.name.clone(), server });
         let certificates = Arc::new(Certificates(self.store.clone()));
-        let metrics = EdgeMetrics::new(&mut self.registry);
+        let reach = Reach::telling(self.health.clone(), self.wall.clone());
+        let metrics = EdgeMetrics::new(&mut self.registry).telling(&reach);
         let settings = self.edge_settings();
         Edge::start(settings, resident, certificates, metrics, self.wall.clone())
             .await
@@ -251,23 +266,33 @@ impl Site {
                 directory: acme.directory.clone(),
                 ca_file: acme.ca_file.clone(),
                 email: acme.email.clone(),
+                external_account: acme.external_account.clone(),
             }),
+            health: self.health.clone(),
             ..EdgeSettings::new(self.model.edge.clone(), self.rng.bytes())
         }
     }
+
+    /// What the owner is shown, and who looks after it.
+    fn open_house(&mut self, ledger: &Ledger, edge: &Edge) -> Arc<House> {
+        let rooms = (self.health.clone(), ledger.clone(), edge.view());
+        let house = Arc::new(House::new(&self.model, self.lan, rooms, self.wall.clone()));
+        self.spawn(monitor::watch(house.clone()));
+        house
+    }
 }
 
-/// Metrics come last: the registry is complete only when every room has been built.
-async fn start_metrics(
+/// The pages come last: the registry is complete only when every room has been built.
+async fn start_pages(
     model: &Model,
-    registry: Registry,
+    pages: Pages,
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) -> Result<(), AppError> {
     let port = model.ports.admin;
     let bound = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await;
-    let listener = bound.map_err(|error| port_taken(port, "metrics", error))?;
-    tasks.spawn(web::metrics::serve(listener, Arc::new(registry), stop.clone()));
+    let listener = bound.map_err(|error| port_taken(port, "status and metrics", error))?;
+    tasks.spawn(web::metrics::serve(listener, Arc::new(pages), stop.clone()));
     Ok(())
 }
 

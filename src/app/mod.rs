@@ -2,11 +2,15 @@
 
 mod build;
 mod clock;
+mod house;
 mod join;
 mod lan;
+mod monitor;
 mod policy;
 mod reload;
 mod resident;
+mod services;
+mod standing;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

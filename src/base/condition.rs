@@ -89,8 +89,9 @@ impl Condition {
 /// with the same code about the same thing the first is taken.
 #[must_use]
 pub fn shown(all: &[Condition]) -> Vec<Condition> {
-    let is_explained =
-        |one: &Condition| one.follows_from.iter().any(|entry| all.iter().any(|other| other.is_named_by(entry)));
+    let is_explained = |one: &Condition| {
+        one.follows_from.iter().any(|entry| all.iter().any(|other| other.is_named_by(entry)))
+    };
     let mut shown: Vec<Condition> = all.iter().filter(|one| !is_explained(one)).cloned().collect();
     shown.sort_by(|a, b| (&a.code, &a.about).cmp(&(&b.code, &b.about)));
     shown.dedup_by(|later, first| later.code == first.code && later.about == first.about);
@@ -124,10 +125,7 @@ mod tests {
         let mut all = all.to_vec();
         all.push(condition("NET-01", Severity::Error));
         all.push(condition("JOIN-02", Severity::Warning).about("machine-a"));
-        assert_eq!(
-            codes(&all),
-            ["NET-01/", "PUB-02/a", "JOIN-02/machine-a", "JOIN-02/machine-b", "PUB-04/"]
-        );
+        assert_eq!(codes(&all), ["NET-01/", "PUB-02/a", "JOIN-02/machine-a", "JOIN-02/machine-b", "PUB-04/"]);
     }
 
     #[test]

@@ -161,6 +161,9 @@ mod tests {
             board.set(condition("C-01").about(number.to_string()), Timing::default(), now);
         }
         assert_eq!(board.visible(now).len(), CONDITIONS_MAX);
-        assert!(board.set(condition("A-01").about("b").because("y"), Timing::default(), now), "no news is lost");
+        assert!(
+            board.set(condition("A-01").about("b").because("y"), Timing::default(), now),
+            "no news is lost"
+        );
     }
 }

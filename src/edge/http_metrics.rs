@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 
 use super::core::limits::Denied;
 use super::core::listen_plan::Door;
+use super::reach::Reach;
 
 /// All families; a clone counts into the same ones.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +21,8 @@ pub struct HttpMetrics {
     dials: Family<UpstreamOutcome, Counter>,
     orders: Family<NameOutcome, Counter>,
     expiry: Family<Name, Gauge>,
+    /// Hears of every dial.
+    pub(super) reach: Reach,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

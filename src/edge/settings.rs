@@ -3,8 +3,10 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
+use super::core::external_account::ExternalAccount;
 use super::core::limits::Ceilings;
 use super::core::route::EdgeConfig;
+use crate::health::Health;
 
 /// Of each listening socket. Request bodies that no upstream takes are held up to an HTTP/2 connection's window of 256 KiB: 512 MiB at
 /// the worst, 64 MiB from one source. Headers and responses under way come on top, per stream. A household behind one address with a
@@ -31,6 +33,8 @@ pub struct EdgeSettings {
     pub connections: Ceilings,
     /// Fresh random bytes for back-off jitter.
     pub seed: [u8; 32],
+    /// Where ports that cannot be opened and certificates that cannot be had are told.
+    pub health: Health,
 }
 
 impl EdgeSettings {
@@ -47,6 +51,7 @@ impl EdgeSettings {
             acme: None,
             connections: CONNECTIONS,
             seed,
+            health: Health::default(),
         }
     }
 }
@@ -60,4 +65,6 @@ pub struct AcmeSettings {
     pub ca_file: Option<PathBuf>,
     /// Where the authority may write to.
     pub email: Option<String>,
+    /// For an authority that takes customers only; needed once, when the account is made.
+    pub external_account: Option<ExternalAccount>,
 }

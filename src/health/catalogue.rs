@@ -25,8 +25,11 @@ const fn kind(code: &'static str, severity: Severity, meaning: &'static str) -> 
     Kind { code, severity, patience: 0, lapse: 0, follows_from: &[], meaning }
 }
 
-pub const NOT_LISTENING: Kind =
-    kind("PUB-01", Severity::Error, "A port could not be opened: another program has it, or it is forbidden.");
+pub const NOT_LISTENING: Kind = kind(
+    "PUB-01",
+    Severity::Error,
+    "A port could not be opened: another program has it, or it is forbidden.",
+);
 pub const NO_CERTIFICATE: Kind = Kind {
     follows_from: &[NO_CLOCK.code],
     ..kind("PUB-02", Severity::Error, "A certificate could not be had; says why, and when it is tried again.")
@@ -35,12 +38,13 @@ pub const CERTIFICATE_ENDS: Kind = Kind {
     follows_from: &[NO_CLOCK.code],
     ..kind("PUB-03", Severity::Warning, "A certificate could not be renewed and is over soon.")
 };
-pub const NO_NAME: Kind =
-    kind("PUB-04", Severity::Warning, "The entrance has no public name: machines outside the house cannot join.");
-pub const ORDERING: Kind = Kind {
-    patience: 5,
-    ..kind("PUB-05", Severity::Progress, "A certificate is being ordered.")
-};
+pub const NO_NAME: Kind = kind(
+    "PUB-04",
+    Severity::Warning,
+    "The entrance has no public name: machines outside the house cannot join.",
+);
+pub const ORDERING: Kind =
+    Kind { patience: 5, ..kind("PUB-05", Severity::Progress, "A certificate is being ordered.") };
 pub const TUNNEL_DOWN: Kind =
     kind("TUN-01", Severity::Error, "The tunnel does not run: no machine of the tailnet is reached.");
 /// A dial that failed is news for ten minutes: nobody dials an upstream that nobody asks for.
@@ -48,15 +52,22 @@ pub const UPSTREAM_SILENT: Kind = Kind {
     patience: 3,
     lapse: 600,
     follows_from: &[TUNNEL_DOWN.code],
-    ..kind("TUN-02", Severity::Warning, "A service did not answer when it was last asked for; says since when.")
+    ..kind(
+        "TUN-02",
+        Severity::Warning,
+        "A service did not answer when it was last asked for; says since when.",
+    )
 };
 pub const NOBODY_JOINED: Kind = kind("JOIN-01", Severity::Progress, "No machine has joined the tailnet yet.");
 pub const NODE_OFFLINE: Kind = Kind {
     patience: 5,
     ..kind("JOIN-02", Severity::Warning, "A machine that services lead to is not connected; says since when.")
 };
-pub const NODE_EXPIRED: Kind =
-    kind("JOIN-03", Severity::Warning, "The key of a machine that services lead to is over: it must join again.");
+pub const NODE_EXPIRED: Kind = kind(
+    "JOIN-03",
+    Severity::Warning,
+    "The key of a machine that services lead to is over: it must join again.",
+);
 pub const NODE_MISSING: Kind = Kind {
     follows_from: &[NOBODY_JOINED.code],
     ..kind("JOIN-04", Severity::Warning, "Services lead to an address of the tailnet that no machine has.")
@@ -64,10 +75,17 @@ pub const NODE_MISSING: Kind = Kind {
 pub const NO_CLOCK: Kind = Kind {
     patience: 5,
     follows_from: &["TIME-01", "TIME-02", "TIME-03"],
-    ..kind("TIME-10", Severity::Progress, "The time is not known: no certificate is ordered, nothing expires.")
+    ..kind(
+        "TIME-10",
+        Severity::Progress,
+        "The time is not known: no certificate is ordered, nothing expires.",
+    )
 };
-pub const NOT_APPLIED: Kind =
-    kind("CFG-10", Severity::Error, "The files were changed and not applied: what was in force before goes on.");
+pub const NOT_APPLIED: Kind = kind(
+    "CFG-10",
+    Severity::Error,
+    "The files were changed and not applied: what was in force before goes on.",
+);
 pub const NEXT_START: Kind =
     kind("CFG-11", Severity::Progress, "Some changes of genkan.toml wait for the next start.");
 
@@ -116,7 +134,8 @@ mod tests {
 
     #[test]
     fn the_readme_has_this_catalogue() {
-        let mut table = String::from("| code | severity | what it means | shown after |\n|---|---|---|---|\n");
+        let mut table =
+            String::from("| code | severity | what it means | shown after |\n|---|---|---|---|\n");
         for kind in ALL {
             let severity = format!("{:?}", kind.severity).to_lowercase();
             let Kind { code, meaning, patience, .. } = kind;
