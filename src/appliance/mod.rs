@@ -5,3 +5,4 @@
 //! worker (coordinator, tunnel, edge) and is not root. They talk over one socket pair: [`crate::wire::supervision`].
 
 pub mod core;
+pub mod led;

@@ -82,7 +82,7 @@ fn tables_have_an_end() {
 
 #[test]
 fn lines_change_only_when_something_happens() {
-    let at = |seconds| Status {
+    let at = |seconds: i64| Status {
         time: Some(UnixTime(1_800_000_000 + seconds)),
         running_seconds: seconds.unsigned_abs(),
         name: Some("hs.example.com".into()),
