@@ -64,6 +64,7 @@ def stages(long: bool) -> list[Stage]:
         Stage("clippy", "lint", ("cargo", "clippy", "--locked", "--all-targets", "--", "-D", "warnings"), 15),
         Stage("rustdoc", "lint", ("cargo", "doc", "--locked", "--no-deps", "--document-private-items"), 10, env={"RUSTDOCFLAGS": "-D warnings"}),
         Stage("tests", "code", ("cargo", "test", "--locked", "--no-fail-fast", "--", "--include-ignored"), 60 if long else 20, "cargo", env=cases),
+        Stage("broken", "code", (sys.executable, "tests/image/broken_configs.py", "target/debug/genkan"), 2, needs="tests"),
         Stage("oracles", "code", oracle, 20, "cargo", env={"CARGO_TARGET_DIR": str(ROOT / "target" / "oracle")}),
         Stage("release", "lab", ("cargo", "build", "--release", "--locked"), 20),
     ]

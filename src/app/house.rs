@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::base::condition::shown;
 use crate::base::wall_time::WallTime;
-use crate::config::model::Model;
+use crate::config::model::{Model, Ports};
 use crate::coordinator::core::node_record::NodeRecord;
 use crate::coordinator::core::tailnet::GATEWAY_NODE;
 use crate::coordinator::ledger::Ledger;
@@ -28,7 +28,7 @@ pub struct House {
     name: Option<String>,
     base_domain: String,
     lan: Option<Lan>,
-    control_port: u16,
+    ports: Ports,
     started: Instant,
     told: Mutex<Told>,
 }
@@ -55,7 +55,7 @@ impl House {
             name: model.name.clone(),
             base_domain: model.base_domain.clone(),
             lan,
-            control_port: model.ports.control,
+            ports: model.ports,
             started: Instant::now(),
             told: Mutex::default(),
         }
@@ -94,7 +94,7 @@ impl Source for House {
         let all: Vec<_> =
             machine.iter().flat_map(|machine| &machine.conditions).chain(&own).cloned().collect();
         let judge = Judge { snapshot: &snapshot, wall, conditions: &own };
-        let join_url = self.lan.map(|lan| format!("http://{}:{}", lan.address, self.control_port));
+        let join_url = self.lan.map(|lan| format!("http://{}:{}", lan.address, self.ports.control));
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             name: self.name.clone(),
@@ -105,7 +105,10 @@ impl Source for House {
             addresses: self.lan.iter().map(|lan| lan.address.to_string()).collect(),
             conditions: shown(&all),
             nodes: snapshot.entries().map(|entry| node(&entry.record, wall)).collect(),
-            listeners: services::listeners(&self.edge.config(), &judge),
+            listeners: services::listeners(&self.edge.config(), &judge)
+                .into_iter()
+                .chain(services::own(self.ports, &judge))
+                .collect(),
             certificates: self
                 .edge
                 .certificates()

@@ -54,7 +54,9 @@ fn look(house: &House, now: Instant) {
         let about: Vec<String> = of_kind.map(|condition| condition.about.clone()).collect();
         house.health.keep_only(kind.code, &about);
     }
-    conditions.into_iter().for_each(|condition| house.health.set(condition, now));
+    for condition in conditions {
+        house.health.set(condition, now);
+    }
 }
 
 fn tell(

@@ -2,6 +2,7 @@
 
 use crate::base::condition::Condition;
 use crate::base::wall_time::{UnixTime, WallTime};
+use crate::config::model::Ports;
 use crate::coordinator::ledger::Snapshot;
 use crate::edge::core::route::{EdgeConfig, HttpHandler, Transport, Upstream};
 use crate::edge::view::CertificateView;
@@ -37,6 +38,25 @@ pub fn listeners(config: &EdgeConfig, judge: &Judge<'_>) -> Vec<Listener> {
         rows.push(judge.row(unique(ports.collect()), server.name.clone(), &server.upstreams));
     }
     rows
+}
+
+/// The ports of the program itself.
+pub fn own(ports: Ports, judge: &Judge<'_>) -> Vec<Listener> {
+    let row = |port: String, name: &str, state: State| Listener {
+        port,
+        name: name.to_owned(),
+        upstreams: vec!["this entrance".to_owned()],
+        state,
+    };
+    let ready = || State::new(Level::Good, "ready");
+    let is_down = judge.holds(TUNNEL_DOWN.code, "");
+    let tunnel = if is_down { State::new(Level::Bad, "the tunnel does not run") } else { ready() };
+    vec![
+        row(format!("{}/tcp, {}/tcp", ports.https, ports.control), "coordinator", ready()),
+        row(format!("{}/tcp", ports.http), "certificates and redirects", ready()),
+        row(format!("{}/udp", ports.stun), "STUN", ready()),
+        row(format!("{}/udp", ports.wireguard), "WireGuard", tunnel),
+    ]
 }
 
 /// A port that is open for both families is one port.

@@ -61,9 +61,9 @@ impl Standing {
         let condition = match self {
             Self::Outside | Self::Online(_) => return None,
             Self::Offline(name, last_seen) => {
-                let since = last_seen.map(|at| format!(", since {at}")).unwrap_or_default();
+                let since = last_seen.map(|at| format!(", since {}", at.to_minute())).unwrap_or_default();
                 NODE_OFFLINE
-                    .condition(format!("{name} is offline"))
+                    .condition(format!("there is no connection to {name}"))
                     .because(format!("Services lead to it ({host}), and it is not connected{since}."))
                     .cure("Switch it on; on it, `tailscale status` tells what it sees.")
             }
@@ -74,7 +74,7 @@ impl Standing {
             Self::Missing(name) => {
                 let name = name.as_deref();
                 NODE_MISSING
-                    .condition(format!("{} has not joined", name.unwrap_or(host)))
+                    .condition(format!("no machine has joined as {}", name.unwrap_or(host)))
                     .because(format!("Services lead to {host}, and no machine of the tailnet has that address."))
                     .cure("Let it join with a key made for it (`genkan preauthkeys create --host NAME`; on the card: JOIN.txt).")
             }
@@ -104,11 +104,17 @@ mod tests {
         assert_eq!(told(Standing::Outside), None);
         assert_eq!(told(Standing::Online("a".into())), None);
         let offline = Standing::Offline("machine-a".into(), Some(UnixTime(1_800_000_000)));
-        assert_eq!(told(offline.clone()).as_deref(), Some("JOIN-02 machine-a is offline"));
+        assert_eq!(told(offline.clone()).as_deref(), Some("JOIN-02 there is no connection to machine-a"));
         assert!(offline.condition("x").expect("told").why.contains("2027-01-15"));
         assert_eq!(told(Standing::Expired("a".into())).as_deref(), Some("JOIN-03 the key of a is over"));
-        assert_eq!(told(Standing::Missing(None)).as_deref(), Some("JOIN-04 100.64.0.2 has not joined"));
-        assert_eq!(told(Standing::Missing(Some("a".into()))).as_deref(), Some("JOIN-04 a has not joined"));
+        assert_eq!(
+            told(Standing::Missing(None)).as_deref(),
+            Some("JOIN-04 no machine has joined as 100.64.0.2")
+        );
+        assert_eq!(
+            told(Standing::Missing(Some("a".into()))).as_deref(),
+            Some("JOIN-04 no machine has joined as a")
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::problem::{Problem, Severity};
 use super::schema::EXAMPLE;
 use super::seed;
 
-const MUTATIONS: u32 = 200;
+const MUTATIONS: u8 = 200;
 
 /// One of the three files, good as it is.
 struct Good {
@@ -73,8 +73,8 @@ fn every_mutation_gives_the_same_model_or_a_place_and_a_cure() {
     for good in good_files() {
         let model = load(good.name, good.text.as_bytes()).0.expect("good as it is");
         for number in 0..MUTATIONS {
-            let (what, mutator) = MUTATORS[number as usize % MUTATORS.len()];
-            let bytes = mutator(&good.text, &mut SeededRng::new([number as u8; 32]));
+            let (what, mutator) = MUTATORS[usize::from(number) % MUTATORS.len()];
+            let bytes = mutator(&good.text, &mut SeededRng::new([number; 32]));
             told += usize::from(judge(&good, &model, &bytes, &format!("{what}, seed {number}")));
         }
     }
@@ -171,7 +171,7 @@ fn bytes_at(text: &str, sign: char, with: &[u8], rng: &mut SeededRng) -> Vec<u8>
 }
 
 fn indented(text: &str, with: &str) -> String {
-    text.lines().map(|line| format!("{with}{}\n", line.trim_start())).collect()
+    text.lines().flat_map(|line| [with, line.trim_start(), "\n"]).collect()
 }
 
 fn inserted(text: &str, line: &str, rng: &mut SeededRng) -> Vec<u8> {

@@ -47,9 +47,9 @@ impl Reach {
             return;
         }
         let since = *silent.entry(upstream.to_owned()).or_insert_with(|| inner.wall.borrow().known());
-        let since = since.map(|since| format!(", since {since}")).unwrap_or_default();
+        let since = since.map(|since| format!(", since {}", since.to_minute())).unwrap_or_default();
         let condition = UPSTREAM_SILENT
-            .condition(format!("{upstream} does not answer"))
+            .condition(format!("the service at {upstream} does not answer"))
             .about(upstream)
             .because(format!("The last attempt to connect {reason}{since}."))
             .cure("Check that the machine is on, that its service runs, and that the policy and its firewall let this box in.");
@@ -83,7 +83,7 @@ mod tests {
         let later = now + Duration::from_mins(1);
         reach.note("100.64.0.2:22", Some("was refused"), later);
         let told = health.visible(later).remove(0);
-        assert_eq!(told.why, "The last attempt to connect was refused, since 2027-01-15T08:00:00Z.");
+        assert_eq!(told.why, "The last attempt to connect was refused, since 2027-01-15 08:00 UTC.");
         assert!(health.visible(later + Duration::from_mins(11)).is_empty());
         reach.note("100.64.0.2:22", None, later);
         assert!(health.visible(later).is_empty());

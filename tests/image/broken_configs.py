@@ -70,8 +70,8 @@ class Broken:
     place: str
 
 
-def broken(name: str, code: str, place: str, **_: None) -> Broken:
-    """Filled in by `with_file` below; a folder of good files to begin with."""
+def broken(name: str, code: str, place: str) -> Broken:
+    """Good files to begin with; `with_file` and `renamed` break one."""
     return Broken(name, dict(GOOD), code, place)
 
 
@@ -115,10 +115,10 @@ BROKEN = [
     settings("key-twice", "syntax", "genkan.toml:6:1", "\n[[expose]]", 'email = "me@example.com"\n[[expose]]'),
     settings("half-an-account", "missing-key", "genkan.toml:6:14", "\n[[expose]]", 'eab_key_id = "kid-1"\n\n[[expose]]'),
     with_file(broken("utf-16", "utf-16", "genkan.toml:1:1"), "genkan.toml", SETTINGS.encode("utf-16")),
-    with_file(broken("windows-1252", "not-utf8", "genkan.toml:1:7"), "genkan.toml", "# caf\u00e9\n".encode("cp1252") + SETTINGS.encode()),
+    with_file(broken("windows-1252", "not-utf8", "genkan.toml:1:6"), "genkan.toml", "# caf\u00e9\n".encode("cp1252") + SETTINGS.encode()),
     renamed(broken("hidden-ending", "stray-file", "genkan.toml.txt"), "genkan.toml", "genkan.toml.txt"),
     renamed(broken("second-download", "stray-file", "acl (1).json"), "acl.json", "acl (1).json"),
-    caddy("comma-at-the-end", "syntax", "caddy.json:6:36", '"listen": [":443"],', '"listen": [":443",],'),
+    caddy("comma-at-the-end", "syntax", "caddy.json:6:28", '"listen": [":443"],', '"listen": [":443",],'),
     caddy("cut-off", "syntax", "caddy.json:2:11", CADDY[CADDY.index('\n    "http"') :], "\n"),
     policy("service-that-the-policy-forbids", "upstream-forbidden", "genkan.toml:9:6", "machine-a:22,8080", "machine-a:8080"),
     with_file(broken("two-policies", "two-policies", "policy.hujson"), "policy.hujson", POLICY),

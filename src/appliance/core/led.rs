@@ -81,14 +81,19 @@ impl LedState {
         let row = (BLINK + GAP) * blinks;
         let at = remainder(elapsed, row + PAUSE);
         // The last gap and the pause are one darkness.
-        if at < row - GAP { phase(at, BLINK, GAP) } else { (false, Some(row + PAUSE - at)) }
+        if at < row.saturating_sub(GAP) {
+            phase(at, BLINK, GAP)
+        } else {
+            (false, Some((row + PAUSE).saturating_sub(at)))
+        }
     }
 }
 
 /// One period of light and dark, over and over.
 fn phase(elapsed: Duration, on: Duration, off: Duration) -> (bool, Option<Duration>) {
     let at = remainder(elapsed, on + off);
-    if at < on { (true, Some(on - at)) } else { (false, Some(on + off - at)) }
+    let end = if at < on { on } else { on + off };
+    (at < on, Some(end.saturating_sub(at)))
 }
 
 fn remainder(elapsed: Duration, period: Duration) -> Duration {
@@ -133,7 +138,7 @@ mod tests {
                 let (is_lit, lasts) = state.light(at);
                 let lasts = lasts.expect("it changes");
                 assert!(!lasts.is_zero());
-                assert_eq!(state.light(at + lasts - Duration::from_millis(1)).0, is_lit);
+                assert_eq!(state.light((at + lasts).saturating_sub(Duration::from_millis(1))).0, is_lit);
                 at += lasts;
                 assert_ne!(state.light(at).0, is_lit, "{state:?} at {at:?}");
             }

@@ -21,11 +21,15 @@ pub fn status_text(status: &BoxStatus, conditions: &[Condition], summary: &[Stri
     let mut page = Page::default();
     page.line(&format!("genkan - {}", verdict(&shown)));
     page.line("");
-    shown.iter().for_each(|condition| page.condition(condition));
+    for condition in &shown {
+        page.condition(condition);
+    }
     page.status(status);
     if !summary.is_empty() {
         page.line("");
-        summary.iter().for_each(|line| page.line(line));
+        for line in summary {
+            page.line(line);
+        }
     }
     page.line("");
     page.line("The box writes this file when something changes. Codes such as NET-01 can be searched for.");

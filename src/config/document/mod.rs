@@ -156,7 +156,7 @@ fn decode_text<'b>(name: &str, bytes: &'b [u8]) -> Result<&'b str, Box<Problem>>
 /// By its byte order mark, or because every other byte of plain letters is zero.
 fn is_utf16(bytes: &[u8]) -> bool {
     let start = bytes.get(..256).unwrap_or(bytes);
-    let zeros = start.iter().filter(|byte| **byte == 0).count();
+    let zeros: usize = start.iter().map(|byte| usize::from(*byte == 0)).sum();
     bytes.starts_with(b"\xff\xfe")
         || bytes.starts_with(b"\xfe\xff")
         || (zeros > 0 && zeros * 3 >= start.len())

@@ -35,13 +35,11 @@ impl AcmeClient {
         health.clear_about(ORDERING.code, name);
         let standings = book.standings(now, *self.wall.borrow());
         let standing = standings.iter().find(|standing| standing.name == name);
-        match (error, standing) {
-            (Some(error), Some(standing)) => {
-                health.set(failed(name, error, standing.validity, standing.next_try), now)
-            }
-            _ => {
-                [NO_CERTIFICATE, CERTIFICATE_ENDS].iter().for_each(|kind| health.clear_about(kind.code, name))
-            }
+        if let (Some(error), Some(standing)) = (error, standing) {
+            health.set(failed(name, error, standing.validity, standing.next_try), now);
+        } else {
+            health.clear_about(NO_CERTIFICATE.code, name);
+            health.clear_about(CERTIFICATE_ENDS.code, name);
         }
         self.standings.send_replace(standings);
     }
@@ -52,11 +50,11 @@ fn failed(name: &str, error: &OrderError, held: Option<Validity>, next_try: Opti
         None => NO_CERTIFICATE.condition(format!("there is no certificate for {name}")),
         Some(held) => CERTIFICATE_ENDS.condition(format!(
             "the certificate for {name} is good until {} and could not be renewed",
-            held.not_after
+            held.not_after.to_minute()
         )),
     };
     let words: String = error.to_string().chars().take(WORDS_MAX).collect();
-    let again = next_try.map(|at| format!("; it is tried again at {at}")).unwrap_or_default();
+    let again = next_try.map(|at| format!("; it is tried again at {}", at.to_minute())).unwrap_or_default();
     condition.about(name).because(format!("{words}{again}")).cure(error.advice())
 }
 
@@ -69,7 +67,7 @@ mod tests {
     fn a_certificate_that_is_not_had_is_told_with_reason_cure_and_time() {
         let told = failed("a.example.com", &OrderError::Timeout, None, Some(UnixTime(1_800_000_000)));
         assert_eq!((told.code.as_str(), told.about.as_str()), ("PUB-02", "a.example.com"));
-        assert_eq!(told.why, "the order took too long; it is tried again at 2027-01-15T08:00:00Z");
+        assert_eq!(told.why, "the order took too long; it is tried again at 2027-01-15 08:00 UTC");
         assert!(told.cure.contains("internet"), "{}", told.cure);
         let held = Validity { not_before: UnixTime(0), not_after: UnixTime(1_800_000_000) };
         let told = failed("a.example.com", &OrderError::Timeout, Some(held), None);

@@ -1,6 +1,7 @@
 //! The rooms as lines of text.
 
-use super::{Certificate, Listener, Node, ROWS_MAX, Status, when};
+use super::{Certificate, Listener, Node, ROWS_MAX, Status};
+use crate::base::wall_time::UnixTime;
 
 pub fn render(status: &Status) -> Vec<String> {
     let mut lines = vec![coordinator(status)];
@@ -30,7 +31,7 @@ fn section<T>(lines: &mut Vec<String>, heading: &str, rows: &[T], line: impl Fn(
 }
 
 fn node(node: &Node) -> String {
-    let seen = node.last_seen.filter(|_| !node.online).map(when::moment);
+    let seen = node.last_seen.filter(|_| !node.online).map(UnixTime::to_minute);
     let seen = seen.map(|seen| format!(", last seen {seen}")).unwrap_or_default();
     format!("{} {}: {}{seen}", node.name, node.addresses.join(" "), node.state.text)
 }
@@ -41,8 +42,8 @@ fn listener(listener: &Listener) -> String {
 }
 
 fn certificate(certificate: &Certificate) -> String {
-    let end = certificate.expires.map(|end| format!(", good until {}", when::moment(end)));
-    let next = certificate.next_try.map(|at| format!(", next try {}", when::moment(at)));
+    let end = certificate.expires.map(|end| format!(", good until {}", end.to_minute()));
+    let next = certificate.next_try.map(|at| format!(", next try {}", at.to_minute()));
     format!(
         "{}: {}{}{}",
         certificate.name,

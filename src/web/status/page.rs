@@ -1,6 +1,7 @@
 //! The page: what is wrong and what to do first, then the box, then its machines, services and certificates.
 
 use crate::base::condition::{Condition, Severity};
+use crate::base::wall_time::UnixTime;
 use crate::wire::supervision::BoxStatus;
 
 use super::html::{Attributes, Html};
@@ -64,17 +65,27 @@ fn condition(html: &mut Html, one: &Condition) {
     };
     html.element("article", attributes, |html| {
         html.element("h3", &[], |html| {
-            html.text(&sentence(&one.what));
+            words(html, &sentence(&one.what));
             html.text(" ");
             html.leaf("code", &[], &one.code);
         });
         if !one.why.is_empty() {
-            html.leaf("p", &[], &sentence(&one.why));
+            html.element("p", &[], |html| words(html, &sentence(&one.why)));
         }
         if !one.cure.is_empty() {
-            html.leaf("p", &[("class", "cure")], &sentence(&one.cure));
+            html.element("p", &[("class", "cure")], |html| {
+                html.leaf("b", &[], "What to do: ");
+                words(html, &sentence(&one.cure));
+            });
         }
     });
+}
+
+/// Text whose pieces between backticks are to be typed as they are.
+fn words(html: &mut Html, text: &str) {
+    for (index, piece) in text.split('`').enumerate() {
+        if index % 2 == 0 { html.text(piece) } else { html.leaf("kbd", &[], piece) }
+    }
 }
 
 /// With a large first letter and a full stop.
@@ -94,14 +105,16 @@ fn facts(html: &mut Html, status: &Status) {
         if let Some(machine) = machine {
             fact(html, "Link", if machine.link { "up" } else { "no cable, or the other end is off" });
         }
-        let clock = status.time.map_or_else(|| "not known yet".to_owned(), when::moment);
+        let clock = status.time.map_or_else(|| "not known yet".to_owned(), UnixTime::to_minute);
         let source = machine.map(|machine| machine.clock.as_str()).filter(|clock| !clock.is_empty());
         fact(html, "Clock", &source.map_or(clock.clone(), |source| format!("{clock} ({source})")));
         fact(html, "Coordinator", &or(status.name.as_deref().unwrap_or_default(), "without a public name"));
         fact(html, "Join in the house at", status.join_url.as_deref().unwrap_or("no address yet"));
         let running = i64::try_from(status.running_seconds).unwrap_or(i64::MAX);
         fact(html, "Program", &format!("genkan {}, running for {}", status.version, when::span(running)));
-        machine.into_iter().for_each(|machine| box_facts(html, machine));
+        if let Some(machine) = machine {
+            box_facts(html, machine);
+        }
         if let Some(update) = &status.update {
             fact(html, "Update", &update.text);
         }
@@ -179,7 +192,7 @@ fn certificate(html: &mut Html, certificate: &Certificate) {
     let days = certificate.days_left.map_or_else(|| "-".to_owned(), |days| days.to_string());
     html.leaf("td", &[], &days);
     let is_waiting = certificate.state.level >= Level::Waiting;
-    let next = certificate.next_try.filter(|_| is_waiting).map(when::moment);
+    let next = certificate.next_try.filter(|_| is_waiting).map(UnixTime::to_minute);
     state(html, &certificate.state, &next.map(|next| format!("next try {next}")).unwrap_or_default());
 }
 
@@ -200,7 +213,7 @@ fn state(html: &mut Html, state: &State, more: &str) {
 
 fn footer(html: &mut Html, status: &Status) {
     html.element("footer", &[], |html| {
-        let asked = status.time.map(|time| format!("As of {}. ", when::moment(time))).unwrap_or_default();
+        let asked = status.time.map(|time| format!("As of {}. ", time.to_minute())).unwrap_or_default();
         html.leaf(
             "p",
             &[],

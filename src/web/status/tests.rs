@@ -44,7 +44,7 @@ fn no_name_writes_html() {
     let known = [
         "!DOCTYPE", "html", "head", "meta", "title", "link", "body", "header", "h1", "h2", "h3", "p", "main",
         "section", "article", "code", "dl", "div", "dt", "dd", "table", "thead", "tbody", "tr", "th", "td",
-        "span", "small", "footer", "a",
+        "span", "small", "footer", "a", "b", "kbd",
     ];
     for tag in page.split('<').skip(1) {
         let name = tag.trim_start_matches('/').split([' ', '>']).next().unwrap_or_default();
@@ -58,14 +58,14 @@ fn the_page_says_what_to_do_first_and_has_no_scripts() {
     let status = Status {
         conditions: vec![
             Condition::new("PUB-02", Severity::Error, "there is no certificate for a.example.com")
-                .cure("forward port 80"),
+                .cure("forward port `80`"),
         ],
         time: Some(UnixTime(1_800_000_000)),
         ..Status::default()
     };
     let page = status.page();
     assert!(page.contains("There is no certificate for a.example.com. <code>PUB-02</code>"), "{page}");
-    assert!(page.contains("Forward port 80."), "{page}");
+    assert!(page.contains("<b>What to do: </b>Forward port <kbd>80</kbd>."), "{page}");
     assert!(page.contains("<meta http-equiv=\"refresh\" content=\"10\">"), "{page}");
     assert!(page.contains("Needs you - genkan"), "{page}");
     assert!(!page.contains("<script") && !page.contains("style=\"") && !page.contains(" on"), "{page}");

@@ -2,20 +2,11 @@
 
 use crate::base::wall_time::UnixTime;
 
-/// `2026-11-25 02:13 UTC`.
-pub fn moment(time: UnixTime) -> String {
-    let text = time.to_string();
-    match (text.get(..10), text.get(11..16)) {
-        (Some(day), Some(minute)) => format!("{day} {minute} UTC"),
-        _ => text,
-    }
-}
-
 /// `3 min ago`, or the moment itself while the time is not known.
 pub fn ago(time: UnixTime, now: Option<UnixTime>) -> String {
     match now {
         Some(now) => format!("{} ago", span(now.0.saturating_sub(time.0))),
-        None => moment(time),
+        None => time.to_minute(),
     }
 }
 
@@ -46,7 +37,6 @@ mod tests {
             assert_eq!(span(seconds), expected);
         }
         let time = UnixTime(1_800_000_000);
-        assert_eq!(moment(time), "2027-01-15 08:00 UTC");
         assert_eq!(ago(time, Some(UnixTime(1_800_000_090))), "1 min ago");
         assert_eq!(ago(time, None), "2027-01-15 08:00 UTC");
     }
