@@ -62,13 +62,11 @@ impl House {
     }
 
     /// PID 1 says how the box is.
-    #[allow(dead_code, reason = "called where PID 1 is listened to")]
     pub fn set_machine(&self, machine: BoxStatus) {
         self.told().machine = Some(machine);
     }
 
     /// PID 1 says how far an update is.
-    #[allow(dead_code, reason = "called where PID 1 is listened to")]
     pub fn set_update(&self, text: String, done: bool, failed: bool) {
         self.told().update = Some(Update { text, done, failed });
     }

@@ -2,10 +2,10 @@
 
 mod build;
 mod clock;
-mod house;
+pub mod house;
 mod join;
 mod lan;
-mod monitor;
+pub mod monitor;
 mod policy;
 mod reload;
 mod resident;

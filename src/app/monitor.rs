@@ -4,17 +4,24 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
+use crate::base::condition::Condition;
 use crate::coordinator::core::tailnet::GATEWAY_NODE;
 use crate::edge::core::route::{EdgeConfig, HttpHandler};
 use crate::health::catalogue::{
     Kind, NO_CLOCK, NO_NAME, NOBODY_JOINED, NODE_EXPIRED, NODE_MISSING, NODE_OFFLINE,
 };
+use crate::web::status::Source;
 
 use super::house::House;
 use super::standing;
 
 /// A machine that is gone is told within seconds, and nobody waits for it.
 const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Between two tellings.
+const BREATH: Duration = Duration::from_millis(200);
 
 /// Looks until dropped.
 pub async fn watch(house: Arc<House>) {
@@ -23,6 +30,36 @@ pub async fn watch(house: Arc<House>) {
         ticks.tick().await;
         look(&house, Instant::now());
     }
+}
+
+/// Hands on what PID 1 is to know, whenever it changes. Runs until dropped, or until nobody takes it.
+pub async fn publish(
+    house: Arc<House>,
+    conditions: watch::Sender<Vec<Condition>>,
+    summary: watch::Sender<Vec<String>>,
+) {
+    let mut changes = house.health.watch();
+    while !(conditions.is_closed() && summary.is_closed()) {
+        let now = Instant::now();
+        changes.mark_unchanged();
+        replace(&conditions, house.health.visible(now));
+        replace(&summary, house.status().summary());
+        let latest = now + INTERVAL;
+        let due = house.health.poll_timeout(now).map_or(latest, |at| at.min(latest));
+        tokio::select! {
+            // Health lives as long as the house. What changes many times at once is told once.
+            _ = changes.changed() => tokio::time::sleep(BREATH).await,
+            () = tokio::time::sleep_until(due.into()) => {}
+        }
+    }
+}
+
+fn replace<T: PartialEq>(sender: &watch::Sender<T>, value: T) {
+    sender.send_if_modified(|held| {
+        let is_news = *held != value;
+        *held = value;
+        is_news
+    });
 }
 
 fn look(house: &House, now: Instant) {

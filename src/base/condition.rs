@@ -99,6 +99,15 @@ pub fn shown(all: &[Condition]) -> Vec<Condition> {
     shown
 }
 
+/// A text as a sentence: a large first letter, and a full stop where it ends without a sign.
+#[must_use]
+pub fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
+    let end = if text.is_empty() || text.ends_with(['.', '!', '?', ':', ')']) { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +135,15 @@ mod tests {
         all.push(condition("NET-01", Severity::Error));
         all.push(condition("JOIN-02", Severity::Warning).about("machine-a"));
         assert_eq!(codes(&all), ["NET-01/", "PUB-02/a", "JOIN-02/machine-a", "JOIN-02/machine-b", "PUB-04/"]);
+    }
+
+    #[test]
+    fn texts_of_different_authors_become_sentences() {
+        for (text, expected) in
+            [("no link", "No link."), ("No link.", "No link."), ("", ""), ("écoute!", "Écoute!")]
+        {
+            assert_eq!(sentence(text), expected);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::base::wall_time::{UnixTime, WallTime};
 use crate::health::Health;
-use crate::health::catalogue::{NODE_EXPIRED, NODE_MISSING, NODE_OFFLINE, TUNNEL_DOWN, UPSTREAM_SILENT};
+use crate::health::catalogue::{NODE_EXPIRED, NODE_MISSING, NODE_OFFLINE, UPSTREAM_SILENT};
 
 /// Upstreams remembered as silent; a household has a handful.
 const SILENT_MAX: usize = 256;
@@ -63,7 +63,8 @@ impl Reach {
 fn causes(upstream: &str) -> Vec<String> {
     let host = upstream.rsplit_once(':').map_or(upstream, |(host, _)| host);
     let machine = [NODE_OFFLINE, NODE_EXPIRED, NODE_MISSING].map(|kind| format!("{}/{host}", kind.code));
-    [TUNNEL_DOWN.code.to_owned()].into_iter().chain(machine).collect()
+    let always = UPSTREAM_SILENT.follows_from.iter().map(|&code| code.to_owned());
+    always.chain(machine).collect()
 }
 
 #[cfg(test)]

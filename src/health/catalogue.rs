@@ -21,6 +21,9 @@ pub struct Kind {
     pub meaning: &'static str,
 }
 
+/// The box's own codes for a network that is not there; what needs it follows from them.
+const NO_NETWORK: [&str; 4] = ["NET-01", "NET-02", "NET-03", "NET-04"];
+
 const fn kind(code: &'static str, severity: Severity, meaning: &'static str) -> Kind {
     Kind { code, severity, patience: 0, lapse: 0, follows_from: &[], meaning }
 }
@@ -31,11 +34,11 @@ pub const NOT_LISTENING: Kind = kind(
     "A port could not be opened: another program has it, or it is forbidden.",
 );
 pub const NO_CERTIFICATE: Kind = Kind {
-    follows_from: &[NO_CLOCK.code],
+    follows_from: &[NO_CLOCK.code, NO_NETWORK[0], NO_NETWORK[1], NO_NETWORK[2], NO_NETWORK[3]],
     ..kind("PUB-02", Severity::Error, "A certificate could not be had; says why, and when it is tried again.")
 };
 pub const CERTIFICATE_ENDS: Kind = Kind {
-    follows_from: &[NO_CLOCK.code],
+    follows_from: &[NO_CLOCK.code, NO_NETWORK[0], NO_NETWORK[1], NO_NETWORK[2], NO_NETWORK[3]],
     ..kind("PUB-03", Severity::Warning, "A certificate could not be renewed and is over soon.")
 };
 pub const NO_NAME: Kind = kind(
@@ -51,7 +54,7 @@ pub const TUNNEL_DOWN: Kind =
 pub const UPSTREAM_SILENT: Kind = Kind {
     patience: 3,
     lapse: 600,
-    follows_from: &[TUNNEL_DOWN.code],
+    follows_from: &[TUNNEL_DOWN.code, NO_NETWORK[0], NO_NETWORK[1], NO_NETWORK[2]],
     ..kind(
         "TUN-02",
         Severity::Warning,
@@ -61,6 +64,7 @@ pub const UPSTREAM_SILENT: Kind = Kind {
 pub const NOBODY_JOINED: Kind = kind("JOIN-01", Severity::Progress, "No machine has joined the tailnet yet.");
 pub const NODE_OFFLINE: Kind = Kind {
     patience: 5,
+    follows_from: &[NO_NETWORK[0], NO_NETWORK[1], NO_NETWORK[2]],
     ..kind("JOIN-02", Severity::Warning, "A machine that services lead to is not connected; says since when.")
 };
 pub const NODE_EXPIRED: Kind = kind(

@@ -35,7 +35,8 @@ impl LedState {
     pub fn of(status: &BoxStatus, conditions: &[Condition], ready: bool) -> Self {
         let all = || status.conditions.iter().chain(conditions);
         let errs = |area: &str| all().any(|one| one.severity == Severity::Error && is_of(one, area));
-        let waits = |area: &str| all().any(|one| is_of(one, area));
+        // A warning about a time server leaves the time known.
+        let waits = |area: &str| all().any(|one| one.severity != Severity::Warning && is_of(one, area));
         if !status.link {
             Self::NoLink
         } else if status.addresses.is_empty() {

@@ -4,7 +4,9 @@
 //! terminal is none the worse for it. The words are plain letters; names from elsewhere are kept in UTF-8, without what could move the
 //! cursor or turn the line around. Nothing in it changes by itself with time, so that the card is written only when something happens.
 
-use crate::base::condition::{Condition, Severity, shown};
+use std::net::IpAddr;
+
+use crate::base::condition::{Condition, Severity, sentence, shown};
 use crate::wire::supervision::BoxStatus;
 
 /// Longest line before it is folded, in letters: what an 80-column console shows without wrapping.
@@ -59,20 +61,20 @@ impl Page {
             Severity::Warning => " !",
             Severity::Progress => "..",
         };
-        self.line(&format!("{mark} {} [{}]", condition.what, condition.code));
-        if !condition.why.is_empty() {
-            self.line(&format!("   {}", condition.why));
+        self.line(&format!("{mark} {} [{}]", sentence(&condition.what), condition.code));
+        for line in sentence(&condition.why).lines() {
+            self.line(&format!("   {line}"));
         }
         if !condition.cure.is_empty() {
-            self.line(&format!("   What to do: {}", condition.cure));
+            self.line(&format!("   What to do: {}", sentence(&condition.cure)));
         }
         self.line("");
     }
 
     fn status(&mut self, status: &BoxStatus) {
         let addresses = status.addresses.join(", ");
-        let page = status.addresses.first().and_then(|address| address.split('/').next());
-        let page = page.filter(|_| status.link).map(|address| format!("http://{address}:9090/"));
+        let page = reachable(&status.addresses).filter(|_| status.link);
+        let page = page.map(|address| format!("http://{address}:9090/"));
         self.fact("Address", if addresses.is_empty() { "none yet" } else { &addresses });
         self.fact("Status page", page.as_deref().unwrap_or("not before there is an address"));
         self.fact("Link", if status.link { "up" } else { "no cable, or the other end is off" });
@@ -118,6 +120,17 @@ impl Page {
     }
 }
 
+/// The address for a browser: the first of IPv4, else of IPv6 that needs no interface beside it.
+fn reachable(addresses: &[String]) -> Option<String> {
+    let words = addresses.iter().flat_map(|text| text.split([' ', '/', ',', '(', ')', '%']));
+    let all: Vec<IpAddr> = words.filter_map(|word| word.parse().ok()).collect();
+    let is_usable = |address: &&IpAddr| matches!(address, IpAddr::V6(v6) if !v6.is_unicast_link_local());
+    match all.iter().find(|address| address.is_ipv4()).or_else(|| all.iter().find(is_usable))? {
+        IpAddr::V4(address) => Some(address.to_string()),
+        IpAddr::V6(address) => Some(format!("[{address}]")),
+    }
+}
+
 /// Letters that a terminal obeys or that turn a line around become a question mark.
 fn printable(text: &str) -> String {
     let is_deceptive = |letter: char| {
@@ -156,13 +169,21 @@ mod tests {
         ];
         let text = status_text(&status(), &conditions, &["Machines:".into(), "  none".into()]);
         let expected = "genkan - Needs you\r\n\r\n\
-            !! there is no address [NET-01]\r\n   What to do: plug the cable in\r\n\r\n\
-            .. no machine has joined yet [JOIN-01]\r\n\r\n\
+            !! There is no address. [NET-01]\r\n   What to do: Plug the cable in.\r\n\r\n\
+            .. No machine has joined yet. [JOIN-01]\r\n\r\n\
             Address:     192.168.1.10/24\r\nStatus page: http://192.168.1.10:9090/\r\nLink:        up\r\n\
             Clock:       2026-11-25 by SNTP\r\nData:        ready, 28 GB free\r\nBoard:       Raspberry Pi 4\r\n\
             System:      genkan 0.2.0, slot A\r\n\r\nMachines:\r\n  none\r\n\r\n\
             The box writes this file when something changes. Codes such as NET-01 can be\r\nsearched for.\r\n";
         assert_eq!(text, expected);
+        for (addresses, expected) in [
+            (&["eth0 fe80::1/64", "eth0 192.168.1.2/24"][..], Some("192.168.1.2")),
+            (&["fe80::1/64 (eth0)", "2001:db8::5/64 (eth0)"], Some("[2001:db8::5]")),
+            (&["eth0"], None),
+        ] {
+            let addresses: Vec<String> = addresses.iter().map(|&text| text.to_owned()).collect();
+            assert_eq!(reachable(&addresses).as_deref(), expected);
+        }
         let empty = status_text(&BoxStatus::default(), &[], &[]);
         assert!(empty.starts_with("genkan - All is well\r\n\r\nAddress:     none yet\r\n"), "{empty}");
     }

@@ -1,6 +1,6 @@
 //! The page: what is wrong and what to do first, then the box, then its machines, services and certificates.
 
-use crate::base::condition::{Condition, Severity};
+use crate::base::condition::{Condition, Severity, sentence};
 use crate::base::wall_time::UnixTime;
 use crate::wire::supervision::BoxStatus;
 
@@ -86,14 +86,6 @@ fn words(html: &mut Html, text: &str) {
     for (index, piece) in text.split('`').enumerate() {
         if index % 2 == 0 { html.text(piece) } else { html.leaf("kbd", &[], piece) }
     }
-}
-
-/// With a large first letter and a full stop.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
-    let end = if text.ends_with(['.', '!', '?', ')']) { "" } else { "." };
-    format!("{first}{}{end}", letters.as_str())
 }
 
 fn facts(html: &mut Html, status: &Status) {
