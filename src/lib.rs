@@ -9,7 +9,8 @@
 //! | [`config`] | Three files to one model; every problem at once; what follows from them (port forwards, DNS, access). |
 //! | [`app`] | The only module that knows all rooms: builds them from the model, wires them, drains them. |
 //! | [`wire`], [`base`], [`sys`] | Bytes to types; small pieces without protocol nouns; raw system calls. |
-//! | [`web`], [`cli`], [`log`] | Metrics and health; `genkan check` and admin commands; the one structured log. |
+//! | [`health`] | What holds now and concerns the owner: named conditions with cures, and their catalogue. |
+//! | [`web`], [`cli`], [`log`] | Status page, metrics and health; `genkan check` and admin commands; the one structured log. |
 //!
 //! # The core contract
 //!
@@ -37,6 +38,7 @@ pub mod cli;
 pub mod config;
 pub mod coordinator;
 pub mod edge;
+pub mod health;
 pub mod log;
 pub mod sys;
 pub mod tunnel;

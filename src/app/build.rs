@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, UdpSocket};
@@ -13,11 +13,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
+use super::house::House;
 use super::join::{pass_endpoints, pass_net_map, pass_pin};
-use super::pulse::{self, Pace, Pulse};
+use super::pulse::{self, Pace};
 use super::resident::{Certificates, Coordinator};
 use super::surroundings::Surroundings;
-use super::{AppError, descriptors, lan, policy, reload};
+use super::{AppError, descriptors, lan, monitor, policy, reload};
 use crate::base::rng::SeededRng;
 use crate::base::roll_call::RollCall;
 use crate::base::wall_time::WallTime;
@@ -32,10 +33,14 @@ use crate::coordinator::server::Server;
 use crate::coordinator::store::{Identity, Store};
 use crate::coordinator::stun_server::{self, StunMetrics};
 use crate::edge::metrics::EdgeMetrics;
+use crate::edge::reach::Reach;
 use crate::edge::{AcmeSettings, Edge, EdgeSettings};
+use crate::health::Health;
+use crate::health::catalogue::TUNNEL_DOWN;
 use crate::tunnel::driver::{self, Links, Raised, TunnelConfig, TunnelError};
 use crate::tunnel::metrics::TunnelMetrics;
 use crate::web;
+use crate::web::metrics::Pages;
 use crate::wire::api_key::Pin;
 use crate::wire::key::DiscoPrivate;
 
@@ -54,6 +59,8 @@ pub struct App {
     pub(super) fixed: Model,
     /// What clients of the admin interface know this box by.
     pub(super) pin: Pin,
+    /// What the owner is shown.
+    pub(super) house: Arc<House>,
     server: Server,
     tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -73,6 +80,7 @@ struct Site {
     clock: Clock,
     wall: watch::Receiver<WallTime>,
     loops: RollCall,
+    health: Health,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -99,9 +107,14 @@ impl App {
         let edge = site.start_edge(server.clone()).await?;
         let relay_settings = site.relay_settings();
         site.spawn(pass_pin(edge.pin(), ledger.clone(), relay_settings));
+        let house = site.open_house(&ledger, &edge);
+        site.spawn(monitor::publish(house.clone(), around.conditions.clone(), around.summary.clone()));
         let Site { registry, model, store, mut tasks, stop, .. } = site;
-        start_metrics(&model, registry, around.pulse.clone(), &mut tasks, &stop).await?;
-        Ok(Self { ledger, edge, store, fixed: reload::fixed(model), pin, server, tasks, stop })
+        let pulse = around.pulse.clone();
+        let stuck = Arc::new(move || pulse.borrow().stuck.clone());
+        let pages = Pages { registry, status: house.clone(), stuck };
+        start_pages(&model, pages, &mut tasks, &stop).await?;
+        Ok(Self { ledger, edge, store, fixed: reload::fixed(model), pin, house, server, tasks, stop })
     }
 
     /// Stops accepting, lets what is open finish for a few seconds, and leaves the tailnet.
@@ -143,6 +156,7 @@ impl Site {
             clock: around.clock.clone(),
             wall,
             loops: around.loops.clone(),
+            health: Health::default(),
             tasks: JoinSet::new(),
             stop,
         })
@@ -248,7 +262,7 @@ impl Site {
         self.spawn(pass_net_map(ledger.attach_gateway(), net_map_sender));
         self.spawn(pass_endpoints(endpoint_receiver, ledger.clone()));
         let metrics = TunnelMetrics::new(&mut self.registry);
-        let stop = self.stop.clone();
+        let (stop, health) = (self.stop.clone(), self.health.clone());
         self.tasks.spawn(async move {
             let result = match raised {
                 Ok(raised) => driver::serve(config, raised, links, metrics, stop.clone()).await,
@@ -256,6 +270,9 @@ impl Site {
             };
             if let Err(error) = result {
                 tracing::error!(%error, "the tunnel does not run: upstreams in the tailnet cannot be reached");
+                let told = TUNNEL_DOWN.condition("the tunnel does not run").because(error.to_string());
+                let cure = "Remove the cause and start genkan again; machines of the tailnet are not reached until then.";
+                health.set(told.cure(cure), Instant::now());
             }
         });
     }
@@ -265,7 +282,8 @@ impl Site {
     async fn start_edge(&mut self, server: Server) -> Result<Edge, AppError> {
         let resident = Arc::new(Coordinator { name: self.model.name.clone(), server });
         let certificates = Arc::new(Certificates(self.store.clone()));
-        let metrics = EdgeMetrics::new(&mut self.registry);
+        let reach = Reach::telling(self.health.clone(), self.wall.clone());
+        let metrics = EdgeMetrics::new(&mut self.registry).telling(&reach);
         let mut settings = self.edge_settings();
         settings.udp_flows = descriptors::udp_flows(self.descriptors);
         descriptors::warn_if_few(self.descriptors, &settings);
@@ -286,24 +304,32 @@ impl Site {
                 directory: acme.directory.clone(),
                 ca_file: acme.ca_file.clone(),
                 email: acme.email.clone(),
+                external_account: acme.external_account.clone(),
             }),
             loops: self.loops.clone(),
+            health: self.health.clone(),
             ..EdgeSettings::new(self.model.edge.clone(), self.rng.bytes())
         }
     }
+
+    /// What the owner is shown, and who looks after it.
+    fn open_house(&mut self, ledger: &Ledger, edge: &Edge) -> Arc<House> {
+        let rooms = (self.health.clone(), ledger.clone(), edge.view());
+        let house = Arc::new(House::new(&self.model, self.lan, rooms, self.wall.clone()));
+        self.spawn(monitor::watch(house.clone()));
+        house
+    }
 }
 
-/// Metrics come last: the registry is complete only when every room has been built.
-async fn start_metrics(
+/// The pages come last: the registry is complete only when every room has been built.
+async fn start_pages(
     model: &Model,
-    registry: Registry,
-    pulse: watch::Receiver<Pulse>,
+    pages: Pages,
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) -> Result<(), AppError> {
-    let listener = bind_tcp(model.ports.admin, "metrics").await?;
-    let stuck = Arc::new(move || pulse.borrow().stuck.clone());
-    tasks.spawn(web::metrics::serve(listener, Arc::new(registry), stuck, stop.clone()));
+    let listener = bind_tcp(model.ports.admin, "status and metrics").await?;
+    tasks.spawn(web::metrics::serve(listener, Arc::new(pages), stop.clone()));
     Ok(())
 }
 

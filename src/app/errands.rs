@@ -1,15 +1,23 @@
-//! What the house does for the card when PID 1 stands behind it: hands updates over, keeps `JOIN.txt` true, makes an API key when asked.
+//! What the house does for the card when PID 1 stands behind it: hands updates over, tells what is up, keeps `JOIN.txt` true, makes an API
+//! key when asked, and shows what PID 1 says.
+
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
 use super::App;
+use super::house::House;
 use super::supervised::Supervision;
 use crate::coordinator::admin_api::UpdateSeam;
+use crate::web::status::{Level, Source, Status};
 use crate::wire::admin::UpdateProgress;
 use crate::wire::supervision::FromWorker;
 
 /// Updates that wait to be handed over: the desk takes one at a time.
 const UPDATES: usize = 1;
+
+/// How often to look whether machines or listeners came or went.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Joins the desk that takes updates to PID 1, which verifies and writes them. Must be called inside a tokio runtime.
 pub fn hand_updates_over(supervision: &Supervision) -> UpdateSeam {
@@ -47,9 +55,50 @@ async fn pass_progress(
 /// Runs as long as the house stands; without PID 1 there is nothing to do.
 pub async fn run(app: &App, supervision: Option<Supervision>) {
     if let Some(supervision) = supervision {
-        tokio::join!(keep_join_sheet(app, &supervision), make_api_keys(app, &supervision));
+        tokio::join!(
+            show_box(&app.house, supervision.clone()),
+            show_updates(&app.house, supervision.clone()),
+            tell_what_is_up(&app.house, &supervision),
+            keep_join_sheet(app, &supervision),
+            make_api_keys(app, &supervision),
+        );
     }
     std::future::pending().await
+}
+
+async fn show_box(house: &House, mut supervision: Supervision) {
+    while supervision.status.changed().await.is_ok() {
+        if let Some(machine) = supervision.status.borrow_and_update().clone() {
+            house.set_machine(machine);
+        }
+    }
+}
+
+async fn show_updates(house: &House, mut supervision: Supervision) {
+    while supervision.update.changed().await.is_ok() {
+        if let Some(UpdateProgress { text, done, failed }) = supervision.update.borrow_and_update().clone() {
+            house.set_update(text, done, failed);
+        }
+    }
+}
+
+async fn tell_what_is_up(house: &House, supervision: &Supervision) {
+    let mut ticks = tokio::time::interval(LOOK_INTERVAL);
+    let mut told = None;
+    loop {
+        ticks.tick().await;
+        let up = what_is_up(&house.status());
+        if told.as_ref() != Some(&up) && supervision.tell(up.clone()) {
+            told = Some(up);
+        }
+    }
+}
+
+/// Names that stay the same over restarts.
+fn what_is_up(status: &Status) -> FromWorker {
+    let nodes = status.nodes.iter().filter(|node| node.online).map(|node| node.name.clone());
+    let open = status.listeners.iter().filter(|listener| listener.state.level != Level::Bad);
+    FromWorker::Up { nodes: nodes.collect(), listeners: open.map(|listener| listener.port.clone()).collect() }
 }
 
 async fn keep_join_sheet(app: &App, supervision: &Supervision) {

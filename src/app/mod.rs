@@ -5,14 +5,18 @@ mod clock;
 mod confine;
 pub mod descriptors;
 mod errands;
+pub mod house;
 mod join;
 mod lan;
+pub mod monitor;
 mod policy;
 pub mod pulse;
 mod raise;
 mod reload;
 mod resident;
+mod services;
 mod sheets;
+mod standing;
 pub mod supervised;
 pub mod surroundings;
 

@@ -7,6 +7,7 @@
 pub mod block_device;
 pub mod boot_switch;
 pub mod core;
+pub mod led;
 pub mod sandbox;
 pub mod slot_write;
 pub mod updater;

@@ -1,9 +1,10 @@
-//! Small pieces without protocol nouns: randomness, wall-clock time, rates, ceilings, loops that turn, sources, secrets, numbered slots,
-//! shared maps.
+//! Small pieces without protocol nouns: randomness, wall-clock time, rates, ceilings, loops that turn, sources, secrets, conditions,
+//! numbered slots, shared maps.
 //! Pure: no sockets, clocks, files or async.
 
 pub mod ceilings;
 pub mod condition;
+pub mod condition_board;
 pub mod house;
 pub mod paged_map;
 pub mod rate;

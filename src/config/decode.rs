@@ -129,7 +129,8 @@ impl<'d> Decoder<'d> {
         if port.is_none() {
             self.report(
                 node.at,
-                Problem::error("bad-port", format!("{what} must be a number from 1 to 65535, not {number}")),
+                Problem::error("bad-port", format!("{what} must be a number from 1 to 65535, not {number}"))
+                    .cure("Write the number of a port, without quotes."),
             );
         }
         port
@@ -137,7 +138,8 @@ impl<'d> Decoder<'d> {
 
     fn wrong_kind(&mut self, node: &Node, what: &str, wanted: &str) {
         let what = format!("{what} must be {wanted}, not {}", kind(&node.value));
-        self.report(node.at, Problem::error("wrong-kind", what));
+        let cure = format!("Write {wanted} here, or leave the key out.");
+        self.report(node.at, Problem::error("wrong-kind", what).cure(cure));
     }
 }
 

@@ -11,14 +11,19 @@ pub mod document;
 pub mod exposure;
 mod load;
 pub mod model;
+#[cfg(test)]
+mod mutations;
 mod name;
+mod neighbours;
 pub mod policy;
 pub mod problem;
 pub mod schema;
+pub mod seal;
 #[cfg(test)]
 mod seed;
 mod suggest;
 #[cfg(test)]
 mod tests;
 
-pub use load::{Loaded, POLICY_FILES, load};
+pub use load::{Loaded, POLICY_FILES, load, load_sealed};
+pub use seal::{SECRETS, SECRETS_FOLDER, seal};

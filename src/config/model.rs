@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use crate::coordinator::core::policy::Policy;
+use crate::edge::core::external_account::ExternalAccount;
 use crate::edge::core::route::EdgeConfig;
 use crate::wire::admin::TLS_PORT;
 
@@ -51,6 +52,8 @@ pub struct Acme {
     /// PEM of the authority that signs the directory's own certificate, when the usual roots do not.
     pub ca_file: Option<PathBuf>,
     pub email: Option<String>,
+    /// For an authority that takes customers only.
+    pub external_account: Option<ExternalAccount>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +95,7 @@ impl Default for Ports {
 impl Default for Acme {
     fn default() -> Self {
         let directory = "https://acme-v02.api.letsencrypt.org/directory".to_owned();
-        Self { directory, ca_file: None, email: None }
+        Self { directory, ca_file: None, email: None, external_account: None }
     }
 }
 

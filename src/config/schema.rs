@@ -1,8 +1,9 @@
 //! `genkan.toml`: every key optional, and so is the file.
 
+mod acme;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 
 use crate::coordinator::core::policy::Policy;
 use crate::edge::core::route::{Transport, Upstream};
@@ -10,9 +11,11 @@ use crate::edge::core::route::{Transport, Upstream};
 use super::decode::{Decoder, Keys, Table};
 use super::document::{Document, Node, Syntax};
 use super::exposure::{Layer, Placed, Route, Server};
-use super::model::{Acme, Lan, Log, LogFormat, Model, Ports};
+use super::model::{Lan, Log, LogFormat, Model, Ports};
 use super::problem::{Place, Problem};
 use super::{address, name, suggest};
+
+pub use acme::{SealedAccount, bad_key};
 
 /// The file with every key explained and commented out; works as it is.
 pub const EXAMPLE: &str = include_str!("genkan.example.toml");
@@ -23,7 +26,6 @@ const ROOT: Keys = Keys {
     planned: &["ddns", "network", "port_mapping"],
 };
 const COORDINATOR: Keys = Keys { of: "[coordinator]", known: &["name", "base_domain"], planned: &[] };
-const ACME: Keys = Keys { of: "[acme]", known: &["directory", "ca_file", "email"], planned: &[] };
 const LAN: Keys = Keys { of: "[lan]", known: &["interface", "address"], planned: &[] };
 const PORTS: Keys = Keys {
     of: "[ports]",
@@ -46,6 +48,8 @@ pub struct Settings {
     pub base_domain_place: Place,
     /// Where the ports that were written stand, by their key.
     pub port_places: BTreeMap<&'static str, Place>,
+    /// An account with the certificate authority whose key has to be found elsewhere.
+    pub sealed_account: Option<SealedAccount>,
 }
 
 /// Reads the file `file`; `policy` gives the names that `[[expose]]` may use, `None` when it could not be read.
@@ -61,7 +65,7 @@ pub fn read(file: &str, bytes: &[u8], policy: Option<&Policy>) -> (Settings, Vec
         Ok(document) => document,
         Err(problems) => return (Settings::nothing(file), problems),
     };
-    let mut reader = Reader { decoder: Decoder::new(&document), policy };
+    let mut reader = Reader { decoder: Decoder::new(&document), policy, sealed_account: None };
     let settings = reader.settings(file, &document.root);
     (settings, reader.decoder.finish())
 }
@@ -84,6 +88,7 @@ impl Settings {
             email_place: place(),
             base_domain_place: place(),
             port_places: BTreeMap::new(),
+            sealed_account: None,
         }
     }
 }
@@ -91,6 +96,7 @@ impl Settings {
 struct Reader<'d> {
     decoder: Decoder<'d>,
     policy: Option<&'d Policy>,
+    sealed_account: Option<SealedAccount>,
 }
 
 impl<'d> Reader<'d> {
@@ -110,7 +116,7 @@ impl<'d> Reader<'d> {
                 settings.base_domain_place = self.decoder.place(node);
             }
         }
-        if let Some(acme) = self.section(table, "acme", &ACME) {
+        if let Some(acme) = self.section(table, "acme", &acme::KEYS) {
             if let Some(node) = acme.value("email") {
                 settings.email_place = self.decoder.place(node);
             }
@@ -122,6 +128,7 @@ impl<'d> Reader<'d> {
         }
         model.log = self.section(table, "log", &LOG).map(|log| self.log(log)).unwrap_or_default();
         settings.servers = table.value("expose").map(|node| self.exposed(node)).unwrap_or_default();
+        settings.sealed_account = self.sealed_account.take();
         settings
     }
 
@@ -142,36 +149,6 @@ impl<'d> Reader<'d> {
                 None
             }
         }
-    }
-
-    fn acme(&mut self, table: Table<'d>) -> Acme {
-        let mut acme = Acme::default();
-        if let Some(node) = table.value("directory")
-            && let Some(url) = self.decoder.text(node, "directory")
-        {
-            if !is_https(url) {
-                let problem = Problem::error("bad-url", format!("\"{url}\" is not an https:// address"));
-                self.decoder.report(
-                    node.at,
-                    problem.because("ACME is spoken over HTTPS only (RFC 8555, section 6.1)."),
-                );
-            }
-            url.clone_into(&mut acme.directory);
-        }
-        acme.ca_file =
-            table.value("ca_file").and_then(|node| self.decoder.text(node, "ca_file")).map(PathBuf::from);
-        if let Some(node) = table.value("email")
-            && let Some(email) = self.decoder.text(node, "email")
-        {
-            if !is_email(email) {
-                self.decoder.report(
-                    node.at,
-                    Problem::error("bad-email", format!("\"{email}\" is not an e-mail address")),
-                );
-            }
-            acme.email = Some(email.to_owned());
-        }
-        acme
     }
 
     fn lan(&mut self, table: Table<'d>) -> Lan {
@@ -316,16 +293,4 @@ fn spell_out(listen: &str) -> String {
         None if is_port(listen) => format!(":{listen}"),
         _ => listen.to_owned(),
     }
-}
-
-fn is_https(url: &str) -> bool {
-    let parsed = url.parse::<http::Uri>().ok();
-    parsed.is_some_and(|uri| {
-        uri.scheme_str() == Some("https") && uri.host().is_some_and(|host| !host.is_empty())
-    })
-}
-
-fn is_email(text: &str) -> bool {
-    let sound = |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c == '@');
-    text.split_once('@').is_some_and(|(local, domain)| sound(local) && sound(domain))
 }

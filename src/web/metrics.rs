@@ -1,4 +1,4 @@
-//! `GET /metrics` (OpenMetrics text) and `GET /health` over plain HTTP/1.1, for the LAN and the tailnet only.
+//! The admin port: the status page, `/metrics` (OpenMetrics text) and `/health` over plain HTTP/1.1, for the LAN and the tailnet only.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::audience;
+use super::{audience, status};
 
 /// Scrapers and a few people; each connection costs little, but strangers on the LAN are not trusted to stop.
 const MAX_CONNECTIONS: usize = 32;
@@ -33,9 +33,15 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// Names the loops of the process that stand still; none when all is well.
 pub type Stuck = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
+/// What is shown.
+pub struct Pages {
+    pub registry: Registry,
+    pub status: Arc<dyn status::Source>,
+    pub stuck: Stuck,
+}
+
 /// Serves until `stop`. Connections open then are dropped: every answer is short.
-pub async fn serve(listener: TcpListener, registry: Arc<Registry>, stuck: Stuck, stop: CancellationToken) {
-    let pages = Pages { registry, stuck };
+pub async fn serve(listener: TcpListener, pages: Arc<Pages>, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Some(place) = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await else {
@@ -45,7 +51,7 @@ pub async fn serve(listener: TcpListener, registry: Arc<Registry>, stuck: Stuck,
         match stop.run_until_cancelled(listener.accept()).await {
             None => return,
             Some(Ok((stream, peer))) => {
-                let answers = converse(stream, peer.ip(), pages.clone(), place);
+                let answers = converse(stream, peer.ip(), Arc::clone(&pages), place);
                 tokio::spawn(stop.clone().run_until_cancelled_owned(answers));
             }
             Some(Err(error)) => {
@@ -56,14 +62,7 @@ pub async fn serve(listener: TcpListener, registry: Arc<Registry>, stuck: Stuck,
     }
 }
 
-/// What the answers are made from.
-#[derive(Clone)]
-struct Pages {
-    registry: Arc<Registry>,
-    stuck: Stuck,
-}
-
-async fn converse(stream: TcpStream, peer: IpAddr, pages: Pages, _place: OwnedSemaphorePermit) {
+async fn converse(stream: TcpStream, peer: IpAddr, pages: Arc<Pages>, _place: OwnedSemaphorePermit) {
     let service = service_fn(move |request| {
         let response = answer(&request, peer, &pages);
         async { Ok::<_, Infallible>(response) }
@@ -98,7 +97,8 @@ fn answer<B>(request: &Request<B>, peer: IpAddr, pages: &Pages) -> Response<Full
     match request.uri().path() {
         "/metrics" => metrics(&pages.registry),
         "/health" => health(&(pages.stuck)()),
-        _ => plain(StatusCode::NOT_FOUND, "/metrics or /health\n"),
+        path => status::answer(path, &*pages.status)
+            .unwrap_or_else(|| plain(StatusCode::NOT_FOUND, "/, /status.json, /metrics or /health\n")),
     }
 }
 
@@ -147,17 +147,21 @@ mod tests {
     use prometheus_client::metrics::counter::Counter;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    fn pages(stuck: &[&str]) -> Pages {
-        let stuck: Vec<String> = stuck.iter().map(|&name| name.to_owned()).collect();
-        Pages { registry: registry(), stuck: Arc::new(move || stuck.clone()) }
+    struct Empty;
+
+    impl status::Source for Empty {
+        fn status(&self) -> status::Status {
+            status::Status::default()
+        }
     }
 
-    fn registry() -> Arc<Registry> {
+    fn pages(stuck: &[&str]) -> Arc<Pages> {
+        let stuck: Vec<String> = stuck.iter().map(|&name| name.to_owned()).collect();
         let mut registry = Registry::default();
         let counter = Counter::<u64>::default();
         counter.inc_by(3);
         registry.register("genkan_test_things", "Things", counter);
-        Arc::new(registry)
+        Arc::new(Pages { registry, status: Arc::new(Empty), stuck: Arc::new(move || stuck.clone()) })
     }
 
     #[tokio::test]
@@ -165,7 +169,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
         let address = listener.local_addr().expect("bound");
         let stop = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, registry(), pages(&[]).stuck, stop.clone()));
+        let server = tokio::spawn(serve(listener, pages(&[]), stop.clone()));
         let mut stream = TcpStream::connect(address).await.expect("it listens");
         let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         stream.write_all(request).await.expect("written");
@@ -191,7 +195,12 @@ mod tests {
         assert_eq!(ask("GET", "/health", "192.168.1.2").status(), StatusCode::OK);
         assert_eq!(ask("HEAD", "/metrics", "100.64.0.2").status(), StatusCode::OK);
         assert_eq!(ask("POST", "/metrics", "127.0.0.1").status(), StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(ask("GET", "/", "::1").status(), StatusCode::NOT_FOUND);
+        for path in ["/", "/status.json", "/style.css"] {
+            assert_eq!(ask("GET", path, "::1").status(), StatusCode::OK);
+            assert_eq!(ask("GET", path, "8.8.8.8").status(), StatusCode::FORBIDDEN);
+            assert_eq!(ask("POST", path, "::1").status(), StatusCode::METHOD_NOT_ALLOWED);
+        }
+        assert_eq!(ask("GET", "/other", "::1").status(), StatusCode::NOT_FOUND);
     }
 
     #[test]
@@ -205,6 +214,8 @@ mod tests {
         for (uri, hosts) in [
             ("/metrics", &["attacker.example:9090"][..]),
             ("/health", &["attacker.example"]),
+            ("/", &["attacker.example"]),
+            ("/status.json", &["attacker.example:9090"]),
             ("/metrics", &["192.168.1.1", "attacker.example"]),
             ("http://attacker.example/metrics", &["192.168.1.1"]),
             ("/metrics", &["ä.local"]),

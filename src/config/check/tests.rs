@@ -8,6 +8,7 @@ fn derived(settings: &str, caddy: &str, policy: Option<&str>) -> (Assembled, Vec
         settings: Some(settings.as_bytes().to_vec()),
         caddy: Some(caddy.as_bytes().to_vec()),
         policy: policy.map(|text| ("acl.json".to_owned(), text.as_bytes().to_vec())),
+        ..Files::default()
     };
     let (assembled, problems) = assemble(&files);
     let assembled = assembled.unwrap_or_else(|| panic!("{problems:?}"));

@@ -4,6 +4,7 @@ pub mod acme_order;
 pub mod balance;
 pub mod certificate;
 pub mod dispatch;
+pub mod external_account;
 pub mod headers;
 pub mod host_route;
 pub mod listen_plan;

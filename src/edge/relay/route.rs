@@ -99,6 +99,7 @@ impl RouteState {
         let labels =
             Dial { route: self.name.clone(), upstream: target.upstream.clone(), outcome: outcome.name() };
         self.metrics.families.dials.get_or_create(&labels).inc();
+        self.metrics.families.reach.note(&target.upstream, outcome.reason(), now);
     }
 
     pub fn count_bytes(&self, direction: Direction, bytes: usize) {
@@ -167,6 +168,16 @@ impl Dialed {
             std::io::ErrorKind::ConnectionRefused => Self::Refused,
             std::io::ErrorKind::TimedOut => Self::TimedOut,
             _ => Self::Failed,
+        }
+    }
+
+    /// For people, as in "the attempt timed out".
+    fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Connected => None,
+            Self::Refused => Some("was refused"),
+            Self::TimedOut => Some("timed out"),
+            Self::Failed => Some("failed"),
         }
     }
 
