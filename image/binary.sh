@@ -20,18 +20,18 @@ musl=$(/usr/bin/python3 -m image.packages musl-dev "$debian")
 headers=$musl/usr/include/$arch-linux-musl
 libraries=$musl/usr/lib/$arch-linux-musl
 
-# `cc` compiles and never links; `link` links what rustc hands over, between musl's own start files.
+# `cc` compiles and never links; `gcc` (rustc knows by the name how to talk to it) links what rustc hands over, between musl's own start files.
 mkdir -p "$tools"
 cat >"$tools/cc" <<END
 #!/bin/sh
 exec $gcc -nostdinc -isystem $headers -isystem $($gcc -print-file-name=include) "\$@"
 END
-cat >"$tools/link" <<END
+cat >"$tools/gcc" <<END
 #!/bin/sh
 exec $gcc -nostdlib -static-pie -Wl,-z,text,-z,relro,-z,now,-z,noexecstack -L$tools -L$libraries -L$(dirname "$($gcc -print-libgcc-file-name)") \\
     $libraries/rcrt1.o $libraries/crti.o $($gcc -print-file-name=crtbeginS.o) "\$@" $($gcc -print-file-name=crtendS.o) $libraries/crtn.o
 END
-chmod +x "$tools/cc" "$tools/link"
+chmod +x "$tools/cc" "$tools/gcc"
 
 # Rust's standard library asks for libunwind; gcc's unwinder does the same work.
 "$tools/cc" -O2 -fPIC -c image/musl/find_object.c -o "$tools/find_object.o"
@@ -57,7 +57,7 @@ upper=$(echo "$target" | tr a-z- A-Z_)
 lower=$(echo "$target" | tr - _)
 export "CC_$lower=$tools/cc" "AR_$lower=$arch-linux-gnu-ar"
 export "CFLAGS_$lower=-O2 -fPIC -fstack-protector-strong -ffile-prefix-map=$root=/genkan -ffile-prefix-map=$home=/cargo"
-export "CARGO_TARGET_${upper}_LINKER=$tools/link"
+export "CARGO_TARGET_${upper}_LINKER=$tools/gcc"
 export "CARGO_TARGET_${upper}_RUSTFLAGS=-Clink-self-contained=no -Crelocation-model=pie -Ctarget-feature=+crt-static $remap ${GENKAN_RUSTFLAGS:-}"
 
 # shellcheck disable=SC2086

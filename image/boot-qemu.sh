@@ -2,6 +2,7 @@
 # boot-qemu.sh [-k] [-c CARD] [-l CONSOLE] [QEMU-ARGS...]: boots a copy of target/image/genkan.img in QEMU.
 #
 # The card's own boot.scr starts the slot, by U-Boot; -k skips U-Boot and takes kernel and root from slot A by -kernel and -initrd.
+# GENKAN_ARGUMENTS are added to the kernel's command line.
 # -c CARD boots that file itself and keeps what happens to it. -l sends the console to a file instead of this terminal.
 # The guest's ports 80, 443 and 8080 are this machine's 10080, 10443 and 18080. End with Ctrl-A x.
 set -eu
@@ -34,7 +35,13 @@ if [ -n "$direct" ]; then
     set -- -kernel "$work/kernel8.img" -initrd "$work/root.cpio.zst" \
         -append "console=ttyAMA0 loglevel=4 $ramoops genkan.slot=a genkan.try=0 ${GENKAN_ARGUMENTS:-}" "$@"
 else
-    set -- -bios "$image/qemu/u-boot.bin" -drive "if=pflash,unit=1,format=raw,readonly=on,file=$image/qemu/u-boot-settings.img" "$@"
+    settings=$image/qemu/u-boot-settings.img
+    if [ -n "${GENKAN_ARGUMENTS:-}" ]; then
+        settings=$work/settings.img
+        { cat "$image/../../image/qemu/u-boot.env"; echo "genkan_arguments=$GENKAN_ARGUMENTS"; } | mkenvimage -s 0x40000 -o "$settings" -
+        truncate -s 64M "$settings"
+    fi
+    set -- -bios "$image/qemu/u-boot.bin" -drive "if=pflash,unit=1,format=raw,readonly=on,file=$settings" "$@"
 fi
 if [ -n "$log" ]; then
     set -- -display none -serial "file:$log" "$@"

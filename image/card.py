@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from pathlib import Path
 
 from . import owner, slot
 from .layout import IMAGE, OUT, WORK, build_time
@@ -13,7 +14,7 @@ from .steps import run, step
 LOG = OUT / "genimage.log"
 
 
-def build(kernel: os.PathLike[str]) -> None:
+def build(kernel: Path) -> None:
     """Writes genkan.img, .zst and .sha256; the partitions' files stay in work/tree."""
     tree = WORK / "tree"
     with step("partitions' files"):

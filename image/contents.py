@@ -35,8 +35,8 @@ def _root(entries: list[Entry]) -> list[tuple[str, int]]:
 def _partitions() -> list[tuple[str, int]]:
     tree = WORK / "tree"
     return [
-        (f"{part} {path.relative_to(tree / part)}", path.stat().st_size)
-        for part in ("owner", "slot-a")
-        for path in sorted((tree / part).rglob("*"))
+        (f"{part} {path.relative_to(tree / folder)}", path.stat().st_size)
+        for part, folder in (("owner", "owner"), ("slot", "slot-a"))
+        for path in sorted((tree / folder).rglob("*"))
         if path.is_file()
     ]

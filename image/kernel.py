@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 
 from . import packages
@@ -48,7 +49,7 @@ def build() -> Path:
     make = ("make", "-C", str(source), f"O={objects}", "ARCH=arm64", f"CROSS_COMPILE={CROSS}", f"-j{os.cpu_count()}")
     env = {
         "KCONFIG_ALLCONFIG": str(FRAGMENT),
-        "KBUILD_BUILD_TIMESTAMP": f"@{int((source / 'Makefile').stat().st_mtime)}",
+        "KBUILD_BUILD_TIMESTAMP": time.asctime(time.gmtime((source / "Makefile").stat().st_mtime)),
         "KBUILD_BUILD_USER": "genkan", "KBUILD_BUILD_HOST": "genkan",
     }  # fmt: skip
     with step("kernel configuration"):

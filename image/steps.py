@@ -26,12 +26,12 @@ def step(title: str) -> Iterator[None]:
 
 
 def run(*command: str | Path, log: Path | None = None, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
-    """Runs a command and returns its output; with `log`, the output goes there instead."""
+    """Runs a command and returns its standard output (or, if that is empty, its error output); with `log`, all goes there instead."""
     words = [str(word) for word in command]
     environment = {**os.environ, **(env or {})}
     if log is None:
-        done = subprocess.run(words, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
-        output = done.stdout
+        done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, errors="replace")
+        output = done.stdout + done.stderr if done.returncode else done.stdout or done.stderr
     else:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as sink:

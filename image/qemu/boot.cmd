@@ -24,8 +24,6 @@ fi
 # Root and device tree stay where they are loaded, so that the memory kept for the last crash is the same at each start.
 setenv initrd_high 0xffffffffffffffff
 setenv fdt_high 0xffffffffffffffff
-setenv kernel_comp_addr_r 0x51000000
-setenv kernel_comp_size 0x4000000
 setenv bootargs "console=ttyAMA0 loglevel=4 reserve_mem=512K:4096:ramoops ramoops.mem_name=ramoops ramoops.record_size=0x8000 ramoops.console_size=0x20000 ramoops.pmsg_size=0x10000 genkan.slot=${genkan_start} genkan.try=${genkan_tried} ${genkan_arguments}"
 load virtio 0:${genkan_partition} 0x41000000 kernel8.img
 load virtio 0:${genkan_partition} 0x4c000000 root.cpio.zst
