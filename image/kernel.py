@@ -1,0 +1,126 @@
+"""The kernel: Debian's source, our configuration, one image for every board. Built once per configuration, source and compiler."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+from . import packages
+from .layout import IMAGE, OUT, ROOT
+from .steps import Failed, run, say, step
+
+FRAGMENT = IMAGE / "kernel" / "genkan.config"
+PATCHES = sorted((IMAGE / "kernel").glob("*.patch"))
+SOURCE = "linux-source-7.3"
+CROSS = "aarch64-linux-gnu-"
+# Bumped when this file builds differently from the same inputs.
+RECIPE = 1
+
+# Where ramoops keeps the last crash on a Pi: where Raspberry Pi's own overlay has it, above kernel and root, below everything else.
+RAMOOPS_ADDRESS = 0x0B00_0000
+RAMOOPS = {"record-size": 0x8000, "console-size": 0x20000, "pmsg-size": 0x10000}
+RAMOOPS_SIZE = 0x80000
+
+# Device tree: the names under which the firmware looks for it.
+DEVICE_TREES = {
+    "bcm2837-rpi-3-a-plus": (), "bcm2837-rpi-3-b": (), "bcm2837-rpi-3-b-plus": (), "bcm2837-rpi-zero-2-w": (),
+    "bcm2711-rpi-4-b": (), "bcm2711-rpi-400": (), "bcm2712-rpi-5-b": (),
+    "bcm2712-d-rpi-5-b": ("bcm2712d0-rpi-5-b",),
+}  # fmt: skip
+
+
+def build() -> Path:
+    """A folder with `Image`, `config` and the device trees."""
+    done = OUT / "kernel" / key()
+    if done.exists():
+        say(f"kernel {packages.find(SOURCE).version}: as built before")
+        return done
+    partial = done.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    objects = partial / "objects"
+    objects.mkdir(parents=True)
+    source = _source(partial)
+    log = OUT / "kernel" / "build.log"
+    log.unlink(missing_ok=True)
+    make = ("make", "-C", str(source), f"O={objects}", "ARCH=arm64", f"CROSS_COMPILE={CROSS}", f"-j{os.cpu_count()}")
+    env = {
+        "KCONFIG_ALLCONFIG": str(FRAGMENT),
+        "KBUILD_BUILD_TIMESTAMP": time.asctime(time.gmtime((source / "Makefile").stat().st_mtime)),
+        "KBUILD_BUILD_USER": "genkan", "KBUILD_BUILD_HOST": "genkan",
+    }  # fmt: skip
+    with step("kernel configuration"):
+        run(*make, "allnoconfig", log=log, env=env)
+        assert_survived(FRAGMENT.read_text(), (objects / ".config").read_text())
+    with step(f"kernel (its output: {log.relative_to(ROOT)})"):
+        run(*make, "Image", *(f"broadcom/{name}.dtb" for name in DEVICE_TREES), log=log, env=env)
+    _collect(objects, partial)
+    shutil.rmtree(objects)
+    shutil.rmtree(partial / "source")
+    partial.rename(done)
+    return done
+
+
+def key() -> str:
+    """Names what the kernel is made of."""
+    digest = hashlib.sha256()
+    compiler = run(f"{CROSS}gcc", "--version").splitlines()[0]
+    for text in (str(RECIPE), packages.find(SOURCE).version, compiler, FRAGMENT.read_text(), *(patch.read_text() for patch in PATCHES)):
+        digest.update(text.encode() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def assert_survived(fragment: str, finished: str) -> None:
+    """Fails with every symbol of the fragment that the finished configuration has otherwise: renamed, or its needs are not met."""
+    have = symbols(finished)
+    lost = [f"{name}: wanted {value}, is {have.get(name, 'n')}" for name, value in symbols(fragment).items() if have.get(name, "n") != value]
+    if lost:
+        raise Failed(f"{FRAGMENT.relative_to(ROOT)}: {len(lost)} symbols did not survive\n  " + "\n  ".join(lost))
+
+
+def symbols(text: str) -> dict[str, str]:
+    """CONFIG_X=value, and `# CONFIG_X is not set` as n."""
+    found = dict(re.findall(r"^(CONFIG_\w+)=(.*)$", text, re.M))
+    return found | dict.fromkeys(re.findall(r"^# (CONFIG_\w+) is not set$", text, re.M), "n")
+
+
+def _source(partial: Path) -> Path:
+    archive = packages.tree(SOURCE) / "usr" / "src" / f"{SOURCE}.tar.xz"
+    with step("kernel source"):
+        (partial / "source").mkdir()
+        run("tar", "-xf", archive, "-C", partial / "source")
+    source = partial / "source" / SOURCE
+    made = (source / "Makefile").stat().st_mtime
+    for patch in PATCHES:
+        run("patch", "-p1", "-i", patch, cwd=source)
+    os.utime(source / "Makefile", (made, made))
+    return source
+
+
+def _collect(objects: Path, done: Path) -> None:
+    boot = objects / "arch" / "arm64" / "boot"
+    shutil.copyfile(boot / "Image", done / "Image")
+    shutil.copyfile(objects / ".config", done / "config")
+    shutil.copyfile(objects / "include" / "config" / "kernel.release", done / "release")
+    for name, others in DEVICE_TREES.items():
+        tree = done / f"{name}.dtb"
+        shutil.copyfile(boot / "dts" / "broadcom" / tree.name, tree)
+        _reserve_crash_memory(tree)
+        for other in others:
+            shutil.copyfile(tree, done / f"{other}.dtb")
+
+
+def _reserve_crash_memory(tree: Path) -> None:
+    """A ramoops region in the device tree: mainline has none for the Pi."""
+    node = f"/reserved-memory/ramoops@{RAMOOPS_ADDRESS:x}"
+    cells = [int(run("fdtget", tree, "/reserved-memory", name)) for name in ("#address-cells", "#size-cells")]
+    values = zip((RAMOOPS_ADDRESS, RAMOOPS_SIZE), cells, strict=True)
+    reg = [cell for value, count in values for cell in [0] * (count - 1) + [value]]
+    run("fdtput", "-c", tree, node)
+    run("fdtput", "-t", "s", tree, node, "compatible", "ramoops")
+    run("fdtput", "-t", "x", tree, node, "reg", *(f"{cell:x}" for cell in reg))
+    for name, size in RAMOOPS.items():
+        run("fdtput", "-t", "x", tree, node, name, f"{size:x}")
