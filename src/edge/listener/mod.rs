@@ -80,8 +80,8 @@ impl Listener {
         let stop = shared.drain.child_token();
         let admission = Admission::new(ceilings);
         let turns = shared.loops.join(LOOPS, format!("listener {address}"));
-        let accepting = accept(socket, door, admission, shared.clone(), stop.clone(), turns);
-        let accepting = shared.tasks.spawn(accepting);
+        let tasks = shared.tasks.clone();
+        let accepting = tasks.spawn(accept(socket, door, admission, shared, stop.clone(), turns));
         Ok(Self { address, door, stop: stop.drop_guard(), accepting })
     }
 
