@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use genkan::appliance::core::capabilities::KEPT_SET;
 use genkan::wire::supervision::{Beat, FromInit, FromWorker};
 
-use house::{As, House, in_own_network, wait};
+use house::{As, House, get, in_own_network, wait};
 
 const ALL: Beat = Beat { coordinator: true, tunnel: true, edge: true, store: true };
 
@@ -31,8 +31,8 @@ fn assert_shut_in(house: &House) {
 
 /// What it is for goes on inside: it answers, reads its files again, listens on a port below 1024 that is new, and stores.
 fn assert_works(house: &House) {
-    assert_eq!(house.get(9090, "/health"), (200, "ok\n".into()));
-    assert_eq!(house.get(8080, "/key?v=142").0, 200);
+    assert_eq!(get(9090, "/health"), (200, "ok\n".into()));
+    assert_eq!(get(8080, "/key?v=142").0, 200);
     house.write_routes(&[2222, 81]);
     house.hang_up();
     wait("the new port", || std::net::TcpStream::connect(("127.0.0.1", 81)).is_ok());
@@ -92,7 +92,7 @@ fn as_the_card_starts_it_it_is_shut_in_the_same_and_pid_1_sees_it_turn() {
         assert_eq!(hear(), FromWorker::Beat(ALL));
         drop((ours, lines));
         wait("the end of the talk", || house.log().contains("PID 1"));
-        assert_eq!(house.get(9090, "/health").0, 200);
+        assert_eq!(get(9090, "/health").0, 200);
         house.close();
     });
 }

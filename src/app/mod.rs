@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::appliance::sandbox::{Mode, Sandbox};
+use crate::appliance::sandbox::Mode;
 use crate::config;
 use crate::config::model::Model;
 use crate::log;
@@ -87,7 +87,9 @@ fn run(model: Model, config: &Path, state: &Path, sandbox: Mode) -> Result<(), A
         let around = Surroundings::begin(pid_1, descriptors)
             .map_err(|error| AppError::environment("the socket to PID 1", error))?;
         let app = App::build(model, config, state, &around, tunnel).await?;
-        sandbox.map(Sandbox::seal);
+        if let Some(sandbox) = sandbox {
+            sandbox.seal();
+        }
         around.supervision.as_ref().inspect(|supervision| supervision.ready());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
         let mut errands = Box::pin(errands::run(&app, around.supervision.clone()));

@@ -22,7 +22,7 @@ struct List {
 struct Entry {
     area: &'static str,
     name: String,
-    turns: Arc<AtomicU64>,
+    count: Arc<AtomicU64>,
     is_gone: bool,
 }
 
@@ -31,7 +31,7 @@ struct Entry {
 pub struct Turns {
     roll: RollCall,
     id: u64,
-    turns: Arc<AtomicU64>,
+    count: Arc<AtomicU64>,
 }
 
 /// Remembers what it saw, and so knows how long ago each loop turned.
@@ -55,8 +55,8 @@ impl RollCall {
     /// A loop begins.
     #[must_use]
     pub fn join(&self, area: &'static str, name: impl Into<String>) -> Turns {
-        let turns = Arc::new(AtomicU64::new(0));
-        let entry = Entry { area, name: name.into(), turns: Arc::clone(&turns), is_gone: false };
+        let count = Arc::new(AtomicU64::new(0));
+        let entry = Entry { area, name: name.into(), count: Arc::clone(&count), is_gone: false };
         let mut list = self.list();
         let id = list.next;
         list.next += 1;
@@ -64,7 +64,7 @@ impl RollCall {
             list.loops.insert(id, entry);
         }
         drop(list);
-        Turns { roll: self.clone(), id, turns }
+        Turns { roll: self.clone(), id, count }
     }
 
     #[must_use]
@@ -81,7 +81,7 @@ impl RollCall {
 impl Turns {
     /// The loop has come round once more.
     pub fn count(&self) {
-        self.turns.fetch_add(1, Ordering::Relaxed);
+        self.count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The loop ends in good order.
@@ -102,8 +102,8 @@ impl Observer {
         let loops = self.roll.list().loops.clone();
         self.seen.retain(|id, _| loops.contains_key(id));
         let mut all = Vec::with_capacity(loops.len());
-        for (id, Entry { area, name, turns, is_gone }) in loops {
-            let turns = turns.load(Ordering::Relaxed);
+        for (id, Entry { area, name, count, is_gone }) in loops {
+            let turns = count.load(Ordering::Relaxed);
             let seen = self.seen.entry(id).or_insert((turns, now));
             if seen.0 != turns {
                 *seen = (turns, now);

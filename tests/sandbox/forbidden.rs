@@ -11,9 +11,9 @@ pub struct Forbidden {
 impl Forbidden {
     /// Makes the call; what comes back is the kernel's answer.
     pub fn make(&self) -> c_long {
-        let [a, b, c, d, e, f] = self.arguments;
+        let all = self.arguments;
         // SAFETY: the arguments are numbers that are no address and no open descriptor: nothing of this process is read or written.
-        unsafe { libc::syscall(self.number, a, b, c, d, e, f) }
+        unsafe { libc::syscall(self.number, all[0], all[1], all[2], all[3], all[4], all[5]) }
     }
 }
 
@@ -126,13 +126,7 @@ const WAYS: [Forbidden; 20] = [
     way("another protocol on a connection", libc::SYS_setsockopt, [-1, libc::IPPROTO_TCP, libc::TCP_ULP]),
 ];
 
-pub struct Table;
-
-pub const CALLS: Table = Table;
-
-impl Table {
-    pub fn iter(&self) -> impl Iterator<Item = &'static Forbidden> {
-        const ALL: [&[Forbidden]; 2] = [&WHOLE, &WAYS];
-        ALL.into_iter().flatten()
-    }
+pub fn calls() -> impl Iterator<Item = &'static Forbidden> {
+    const ALL: [&[Forbidden]; 2] = [&WHOLE, &WAYS];
+    ALL.into_iter().flatten()
 }

@@ -55,6 +55,16 @@ pub fn wait(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
+/// Status and body.
+pub fn get(port: u16, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    (head[9..12].parse().expect("a status"), body.to_owned())
+}
+
 impl House {
     /// Starts it and waits until it is ready. `pid_1` is the worker's end of the talk with PID 1.
     pub fn open(user: As, pid_1: Option<UnixStream>) -> Self {
@@ -83,6 +93,8 @@ impl House {
         command.stderr(File::create(place("log")).expect("a file"));
         write_routes(&place("config"), &[2222]);
         let process = command.spawn().expect("started");
+        // Its end is its own: when it goes, ours says so.
+        drop(pid_1);
         let mut house = Self { folder, process };
         house.wait_until_ready();
         house
@@ -97,16 +109,6 @@ impl House {
         let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("running");
         let status = |thread: PathBuf| fs::read_to_string(thread.join("status")).expect("a thread");
         threads.map(|thread| status(thread.expect("readable").path())).collect()
-    }
-
-    /// Status and body.
-    pub fn get(&self, port: u16, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").expect("asked");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("answered");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        (head[9..12].parse().expect("a status"), body.to_owned())
     }
 
     pub fn write(&self, name: &str, text: &str) {

@@ -21,7 +21,7 @@ pub fn restrict(reach: &[Reach]) -> Result<String, String> {
     let rules = match status.landlock {
         LandlockStatus::Available { effective_abi, kernel_abi } => kernel_abi.unwrap_or(effective_abi as i32),
         LandlockStatus::NotEnabled => return Err("not switched on in this kernel (lsm=landlock,...)".into()),
-        _ => return Err("not in this kernel (CONFIG_SECURITY_LANDLOCK)".into()),
+        LandlockStatus::NotImplemented => return Err("not in this kernel (CONFIG_SECURITY_LANDLOCK)".into()),
     };
     match status.ruleset {
         RulesetStatus::NotEnforced => Err("refused by this kernel".into()),

@@ -81,8 +81,8 @@ impl Listener {
         let metrics = shared.metrics.of_listener(door, address);
         let entrance = Entrance { door, admission: Admission::new(ceilings), metrics };
         let turns = shared.loops.join(LOOPS, format!("listener {address}"));
-        let accepting = accept(socket, entrance, shared.clone(), stop.clone(), turns);
-        let accepting = shared.tasks.spawn(accepting);
+        let tasks = shared.tasks.clone();
+        let accepting = tasks.spawn(accept(socket, entrance, shared, stop.clone(), turns));
         Ok(Self { address, door, stop: stop.drop_guard(), accepting })
     }
 
