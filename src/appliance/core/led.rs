@@ -70,17 +70,17 @@ impl LedState {
         })
     }
 
-    /// Whether the light is on when the state has lasted for `elapsed`, and for how long it stays so; `None` is for good.
+    /// Whether the light is on when the state has lasted for `since`, and for how long it stays so; `None` is for good.
     #[must_use]
-    pub fn light(self, elapsed: Duration) -> (bool, Option<Duration>) {
+    pub fn light(self, since: Duration) -> (bool, Option<Duration>) {
         let Some(blinks) = self.blinks() else {
             return match self {
                 Self::Ready => (true, None),
-                _ => phase(elapsed, FAST, FAST),
+                _ => phase(since, FAST, FAST),
             };
         };
         let row = (BLINK + GAP) * blinks;
-        let at = remainder(elapsed, row + PAUSE);
+        let at = remainder(since, row + PAUSE);
         // The last gap and the pause are one darkness.
         if at < row.saturating_sub(GAP) {
             phase(at, BLINK, GAP)
@@ -91,14 +91,14 @@ impl LedState {
 }
 
 /// One period of light and dark, over and over.
-fn phase(elapsed: Duration, on: Duration, off: Duration) -> (bool, Option<Duration>) {
-    let at = remainder(elapsed, on + off);
+fn phase(since: Duration, on: Duration, off: Duration) -> (bool, Option<Duration>) {
+    let at = remainder(since, on + off);
     let end = if at < on { on } else { on + off };
     (at < on, Some(end.saturating_sub(at)))
 }
 
-fn remainder(elapsed: Duration, period: Duration) -> Duration {
-    let millis = elapsed.as_millis().checked_rem(period.as_millis()).unwrap_or(0);
+fn remainder(since: Duration, period: Duration) -> Duration {
+    let millis = since.as_millis().checked_rem(period.as_millis()).unwrap_or(0);
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 

@@ -1,6 +1,5 @@
 //! What the box decides, without doing any of it.
 
-pub mod calls;
 pub mod capabilities;
 pub mod fat_file;
 pub mod health_watch;

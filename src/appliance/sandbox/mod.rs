@@ -4,6 +4,7 @@
 //! so it comes before any room listens. The tunnel, which needs more, is opened before. What else only the start needs, [`Sandbox::seal`] takes
 //! away from all threads once every room is raised: no ring and no filter is made after it.
 
+pub mod calls;
 mod files;
 mod privileges;
 mod system_calls;

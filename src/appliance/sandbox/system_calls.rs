@@ -7,7 +7,7 @@ use seccompiler::{
     SeccompRule, apply_filter, apply_filter_all_threads,
 };
 
-use crate::appliance::core::calls::{self, Call, Check};
+use super::calls::{self, Call, Check};
 
 /// Lets the calling thread and those it starts make the worker's calls only; says how many.
 pub fn restrict() -> Result<String, String> {
