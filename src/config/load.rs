@@ -113,7 +113,7 @@ pub fn assemble(files: &Files) -> (Option<Assembled>, Vec<Problem>) {
     (is_sound.then_some(assembled), problems)
 }
 
-/// As [`assemble`], with what could be understood when something is wrong.
+/// As `assemble`, with what could be understood when something is wrong.
 fn assemble_partly(files: &Files) -> (Assembled, Vec<Problem>) {
     let policy_file = files.policy.as_ref().map(|(name, _)| name.clone());
     let (policy, mut problems) = match &files.policy {
