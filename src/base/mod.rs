@@ -1,6 +1,7 @@
-//! Small pieces without protocol nouns: randomness, wall-clock time, rates, sources, secrets, numbered slots, shared maps.
+//! Small pieces without protocol nouns: randomness, wall-clock time, rates, back-off, sources, secrets, numbered slots, shared maps.
 //! Pure: no sockets, clocks, files or async.
 
+pub mod backoff;
 pub mod condition;
 pub mod paged_map;
 pub mod rate;
