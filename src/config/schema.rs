@@ -18,7 +18,7 @@ pub const EXAMPLE: &str = include_str!("genkan.example.toml");
 
 const ROOT: Keys = Keys {
     of: "genkan.toml",
-    known: &["coordinator", "acme", "lan", "ports", "log", "expose"],
+    known: &["coordinator", "acme", "lan", "ports", "log", "box", "expose"],
     planned: &["ddns", "network", "port_mapping"],
 };
 const COORDINATOR: Keys = Keys { of: "[coordinator]", known: &["name", "base_domain"], planned: &[] };
@@ -27,6 +27,7 @@ const LAN: Keys = Keys { of: "[lan]", known: &["interface", "address"], planned:
 const PORTS: Keys =
     Keys { of: "[ports]", known: &["http", "https", "control", "stun", "wireguard", "admin"], planned: &[] };
 const LOG: Keys = Keys { of: "[log]", known: &["format", "level"], planned: &[] };
+const BOX: Keys = Keys { of: "[box]", known: &["keep_identity_copy"], planned: &[] };
 const EXPOSE: Keys = Keys { of: "[[expose]]", known: &["listen", "to"], planned: &[] };
 
 /// What `genkan.toml` says, on its own.
@@ -80,6 +81,9 @@ impl<'d> Reader<'d> {
         model.lan = self.section(table, "lan", &LAN).map(|lan| self.lan(lan)).unwrap_or_default();
         model.ports = self.section(table, "ports", &PORTS).map(|ports| self.ports(ports)).unwrap_or_default();
         model.log = self.section(table, "log", &LOG).map(|log| self.log(log)).unwrap_or_default();
+        if let Some(node) = self.section(table, "box", &BOX).and_then(|own| own.value("keep_identity_copy")) {
+            model.keep_identity_copy = self.decoder.boolean(node, "keep_identity_copy").unwrap_or(true);
+        }
         let servers = table.value("expose").map(|node| self.exposed(node)).unwrap_or_default();
         Settings { model, servers, name_place, email_place, base_domain_place }
     }

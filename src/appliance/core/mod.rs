@@ -2,6 +2,7 @@
 
 pub mod boot_plan;
 pub mod card;
+pub mod crash;
 pub mod lines;
 pub mod log_line;
 pub mod log_ring;
@@ -9,6 +10,7 @@ pub mod notices;
 pub mod options;
 pub mod owner_file;
 pub mod retention;
+pub mod space;
 pub mod superblock;
 pub mod supervision;
 pub mod watchdog;

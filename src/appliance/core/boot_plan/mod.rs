@@ -38,7 +38,7 @@ pub enum Step {
     MountMemory,
     /// Folders and their owners.
     PrepareData,
-    /// Put the copy of the box's keys from p1 beside the empty state.
+    /// Put the copy of the box's keys from p1 beside a state that is not there.
     RestoreIdentity,
     /// Remove the copy of the old keys, then the file `RESET`.
     FinishReset,
@@ -114,8 +114,7 @@ pub struct BootPlan {
     step: Option<Step>,
     has_data: bool,
     boot: BootFacts,
-    /// The data folder is empty: a new file system, or memory.
-    is_new: bool,
+    /// The data partition holds a new file system.
     is_created: bool,
     conditions: Vec<Condition>,
 }
@@ -127,7 +126,6 @@ impl BootPlan {
             step: Some(Step::Mounts),
             has_data: false,
             boot: BootFacts { reset: false, identity: false },
-            is_new: false,
             is_created: false,
             conditions: Vec::new(),
         }
@@ -236,18 +234,17 @@ impl BootPlan {
         match fact {
             Fact::Failed(why) if self.is_created => self.give_up_data(data_not_created(&why)),
             Fact::Failed(why) => self.give_up_data(data_unusable(&why)),
-            _ => {
-                self.is_new = self.is_created;
-                Step::GrowData
-            }
+            _ => Step::GrowData,
         }
     }
 
     fn after_prepare(&mut self, fact: &Fact) -> Step {
-        let next = match (self.boot.reset, self.is_new && self.boot.identity) {
-            (true, _) if self.is_created => Step::FinishReset,
-            (false, true) => Step::RestoreIdentity,
-            _ => Step::KeepCrashes,
+        let next = if self.boot.reset {
+            if self.is_created { Step::FinishReset } else { Step::KeepCrashes }
+        } else if self.boot.identity {
+            Step::RestoreIdentity
+        } else {
+            Step::KeepCrashes
         };
         self.noting(fact, mounts_failed, next)
     }
@@ -271,7 +268,6 @@ impl BootPlan {
     }
 
     fn give_up_data(&mut self, why: Condition) -> Step {
-        self.is_new = true;
         self.is_created = false;
         self.conditions.push(why);
         Step::MountMemory

@@ -31,7 +31,7 @@ fn an_ordinary_boot_touches_nothing() {
         Step::CheckData => Some(Fact::Data(DataCheck::Clean)),
         _ => None,
     });
-    let destructive = [Step::SetAside, Step::WipeData, Step::CreateData, Step::RestoreIdentity];
+    let destructive = [Step::SetAside, Step::WipeData, Step::CreateData, Step::FinishReset];
     assert!(steps.iter().all(|step| !destructive.contains(step)), "{steps:?}");
     assert_eq!(conditions, Vec::<String>::new());
     assert_eq!(steps.last(), Some(&Step::StartWorker));
