@@ -1,10 +1,13 @@
 //! `genkan`: argv to personality; nothing else.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use genkan::appliance;
 use genkan::appliance::sandbox::Mode;
+use genkan::appliance::seams::Parts;
+use genkan::appliance::settings::Settings;
 use genkan::appliance::slot_write;
 use genkan::cli::release::ReleaseCommand;
 use genkan::cli::{self, AdminCommand, Destination, Output};
@@ -37,6 +40,13 @@ enum Command {
         #[arg(long, value_enum, default_value_t, value_name = "MODE")]
         sandbox: Mode,
     },
+    /// Be process 1 of the card.
+    #[command(hide = true)]
+    Init {
+        /// Words in place of the kernel's command line.
+        #[arg(long, value_name = "WORDS")]
+        command_line: Option<String>,
+    },
     /// Report every problem of a configuration, and what follows from it: port forwards, DNS records, access.
     Check {
         /// Folder with genkan.toml, caddy.json and acl.json or policy.hujson, each optional.
@@ -59,10 +69,17 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // The kernel starts `/init` with whatever words of its command line it does not know itself.
+    if std::env::args_os().next().is_some_and(|name| Path::new(&name).file_name() == Some("init".as_ref())) {
+        return appliance::run(Settings::card(), Parts::default());
+    }
     let arguments = Arguments::parse();
     match arguments.command {
         Command::Serve { config, sandbox } => {
             genkan::app::serve(&config, &arguments.destination.state, sandbox)
+        }
+        Command::Init { command_line } => {
+            appliance::run(Settings { command_line, ..Settings::card() }, Parts::default())
         }
         Command::Check { config, json } => cli::check::run(&config, json),
         Command::Completion { shell } => {

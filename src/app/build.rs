@@ -137,7 +137,9 @@ impl Site {
         let mut rng = SeededRng::new(seed);
         let store =
             Store::open(&state.join("genkan.redb")).map_err(|error| AppError::environment("state", error))?;
-        let identity = store.identity(&mut rng).map_err(|error| AppError::environment("identity", error))?;
+        let identity = store
+            .identity_beside(&state.join("identity.bak"), &mut rng)
+            .map_err(|error| AppError::environment("identity", error))?;
         let stop = CancellationToken::new();
         let wall = around.clock.watch(stop.clone());
         let lan = lan::find(&model.lan);

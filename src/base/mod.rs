@@ -1,7 +1,8 @@
-//! Small pieces without protocol nouns: randomness, wall-clock time, rates, ceilings, loops that turn, sources, secrets, conditions,
-//! numbered slots, shared maps.
+//! Small pieces without protocol nouns: randomness, wall-clock time, rates, back-off, ceilings, loops that turn, sources, secrets,
+//! conditions, numbered slots, shared maps.
 //! Pure: no sockets, clocks, files or async.
 
+pub mod backoff;
 pub mod ceilings;
 pub mod condition;
 pub mod condition_board;

@@ -21,6 +21,8 @@ pub struct Model {
     pub edge: EdgeConfig,
     pub policy: Policy,
     pub log: Log,
+    /// On the card: whether a copy of the box's keys lies on the owner's partition.
+    pub keep_identity_copy: bool,
 }
 
 /// The house's own network; what is not given is found out at start.
@@ -79,6 +81,7 @@ impl Default for Model {
             edge: EdgeConfig::default(),
             policy: Policy::default(),
             log: Log::default(),
+            keep_identity_copy: true,
         }
     }
 }

@@ -22,7 +22,7 @@ pub const EXAMPLE: &str = include_str!("genkan.example.toml");
 
 const ROOT: Keys = Keys {
     of: "genkan.toml",
-    known: &["coordinator", "acme", "lan", "ports", "log", "expose"],
+    known: &["coordinator", "acme", "lan", "ports", "log", "box", "expose"],
     planned: &["ddns", "network", "port_mapping"],
 };
 const COORDINATOR: Keys = Keys { of: "[coordinator]", known: &["name", "base_domain"], planned: &[] };
@@ -33,6 +33,7 @@ const PORTS: Keys = Keys {
     planned: &[],
 };
 const LOG: Keys = Keys { of: "[log]", known: &["format", "level"], planned: &[] };
+const BOX: Keys = Keys { of: "[box]", known: &["keep_identity_copy"], planned: &[] };
 const EXPOSE: Keys = Keys { of: "[[expose]]", known: &["listen", "to"], planned: &[] };
 
 /// What `genkan.toml` says, on its own.
@@ -127,6 +128,9 @@ impl<'d> Reader<'d> {
             (model.ports, settings.port_places) = self.ports(ports);
         }
         model.log = self.section(table, "log", &LOG).map(|log| self.log(log)).unwrap_or_default();
+        if let Some(node) = self.section(table, "box", &BOX).and_then(|own| own.value("keep_identity_copy")) {
+            model.keep_identity_copy = self.decoder.boolean(node, "keep_identity_copy").unwrap_or(true);
+        }
         settings.servers = table.value("expose").map(|node| self.exposed(node)).unwrap_or_default();
         settings.sealed_account = self.sealed_account.take();
         settings

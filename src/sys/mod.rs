@@ -2,11 +2,14 @@
 
 #![allow(
     unsafe_code,
-    reason = "io_uring, TUN ioctls, capabilities, inherited descriptors and restarts have no safe interface"
+    reason = "io_uring, ioctls, capabilities, inherited descriptors and restarts have no safe interface"
 )]
 
+pub mod block;
 pub mod capability;
 pub mod inherited;
+pub mod privileges;
 pub mod restart;
 pub mod tun;
 pub mod uring;
+pub mod watchdog;

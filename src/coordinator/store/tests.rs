@@ -262,6 +262,49 @@ fn the_identity_is_made_once_and_never_beside_nodes() {
 }
 
 #[test]
+fn a_lost_database_takes_the_keys_of_the_copy_and_one_with_nodes_does_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let copy = folder.path().join("identity.bak");
+    let empty = || Store::open_backend(redb::backends::InMemoryBackend::new()).expect("memory");
+    let mut rng = SeededRng::new([1; 32]);
+    let first = empty().identity_beside(&copy, &mut rng).expect("a new box");
+    assert_eq!(empty().identity_beside(&copy, &mut rng).expect("its data was lost"), first);
+
+    let other = empty();
+    let own = other.identity(&mut rng).expect("a box of its own");
+    assert_eq!(other.identity_beside(&copy, &mut rng).expect("it has keys"), own, "the database goes first");
+    assert_eq!(empty().identity_beside(&copy, &mut rng).expect("data was lost"), own, "the copy follows it");
+
+    let stranded = empty();
+    let node = |transaction: &WriteTransaction| {
+        transaction.open_table(NODES)?.insert(2, [1_u8].as_slice())?;
+        Ok(())
+    };
+    stranded.write(node).expect("memory");
+    assert!(stranded.identity_beside(&copy, &mut rng).is_err(), "its nodes know other keys");
+}
+
+#[test]
+fn a_torn_copy_is_replaced_and_only_its_owner_may_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let copy = folder.path().join("identity.bak");
+    let store = Store::open_backend(redb::backends::InMemoryBackend::new()).expect("memory");
+    let mut rng = SeededRng::new([1; 32]);
+    let identity = store.identity_beside(&copy, &mut rng).expect("a new box");
+    let whole = std::fs::read_to_string(&copy).expect("it was written");
+    assert_eq!(std::fs::metadata(&copy).expect("it is there").permissions().mode() & 0o777, 0o600);
+    for end in 0..whole.len() - 1 {
+        let torn = format!("{}{}", &whole[..end], "0".repeat(whole.len() - end));
+        std::fs::write(&copy, torn).expect("a file");
+        let other = Store::open_backend(redb::backends::InMemoryBackend::new()).expect("memory");
+        let found = other.identity_beside(&copy, &mut rng).expect("new keys");
+        // Zeros may be what stood there.
+        assert!(found != identity || whole[end..].trim().bytes().all(|byte| byte == b'0'), "cut at {end}");
+    }
+}
+
+#[test]
 fn blobs_are_kept_and_forgotten_by_name() {
     let store = Store::open_backend(redb::backends::InMemoryBackend::new()).expect("memory");
     store.put_blob("certificate/a", b"pem").expect("memory");

@@ -1,0 +1,19 @@
+//! The time-out of an open watchdog device (linux/watchdog.h). Feeding it and closing it are plain writes.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+/// `_IOWR('W', 6, int)`.
+const WDIOC_SETTIMEOUT: u32 = 0xc004_5706;
+
+/// Asks for a time-out in seconds and gives the one that the hardware took.
+pub fn set_timeout(device: &File, seconds: u8) -> io::Result<u32> {
+    let mut seconds = libc::c_int::from(seconds);
+    // SAFETY: WDIOC_SETTIMEOUT reads and writes one int, and `seconds` is one, alive during the call.
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), WDIOC_SETTIMEOUT as _, &raw mut seconds) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    u32::try_from(seconds).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+}
