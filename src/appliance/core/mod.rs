@@ -1,1 +1,2 @@
 //! What the box decides, without doing any of it.
+pub mod lease;
