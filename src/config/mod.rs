@@ -12,6 +12,7 @@ pub mod exposure;
 mod load;
 pub mod model;
 mod name;
+mod network;
 pub mod policy;
 pub mod problem;
 pub mod schema;
