@@ -56,6 +56,20 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// On the card: ask the router for an address. Started by `genkan init` alone.
+    #[command(hide = true)]
+    LeaseChild {
+        /// An empty directory to live in.
+        #[arg(long, value_name = "DIR")]
+        root: PathBuf,
+    },
+    /// On the card: ask servers for the time. Started by `genkan init` alone.
+    #[command(hide = true)]
+    TimeChild {
+        /// An empty directory to live in.
+        #[arg(long, value_name = "DIR")]
+        root: PathBuf,
+    },
     /// Print a completion script for a shell.
     Completion { shell: clap_complete::Shell },
     /// For makers of releases: keys, and signed updates of the card.
@@ -82,6 +96,8 @@ fn main() -> ExitCode {
             appliance::run(Settings { command_line, ..Settings::card() }, Parts::default())
         }
         Command::Check { config, json } => cli::check::run(&config, json),
+        Command::LeaseChild { root } => ended("lease-child", genkan::appliance::lease_child::run(&root)),
+        Command::TimeChild { root } => ended("time-child", genkan::appliance::time_child::run(&root)),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "genkan", &mut std::io::stdout());
             ExitCode::SUCCESS
@@ -90,4 +106,10 @@ fn main() -> ExitCode {
         Command::SlotWrite(order) => slot_write::run(&order),
         Command::Admin(command) => cli::run_blocking(&arguments.destination, command, arguments.output),
     }
+}
+
+fn ended(child: &str, result: std::io::Result<()>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    eprintln!("genkan {child}: {error}");
+    ExitCode::FAILURE
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
 use super::house::House;
-use super::join::{pass_endpoints, pass_net_map, pass_pin};
+use super::join::{pass_endpoints, pass_net_map, pass_relay};
 use super::pulse::{self, Pace};
 use super::resident::{Certificates, Coordinator};
 use super::surroundings::Surroundings;
@@ -70,7 +70,7 @@ pub struct App {
 struct Site {
     model: Model,
     state: PathBuf,
-    lan: Option<lan::Lan>,
+    lan: watch::Receiver<Option<lan::Lan>>,
     store: Arc<Store>,
     identity: Identity,
     rng: SeededRng,
@@ -105,8 +105,9 @@ impl App {
         site.start_tunnel(tunnel, &ledger, &relay, disco_key);
         let pin = site.start_admin(&ledger, config, around.updates.clone()).await?;
         let edge = site.start_edge(server.clone()).await?;
-        let relay_settings = site.relay_settings();
-        site.spawn(pass_pin(edge.pin(), ledger.clone(), relay_settings));
+        let known = site.model.clone();
+        let settings = move |lan| relay_settings(&known, lan);
+        site.spawn(pass_relay(edge.pin(), site.lan.clone(), ledger.clone(), settings));
         let house = site.open_house(&ledger, &edge);
         site.spawn(monitor::publish(house.clone(), around.conditions.clone(), around.summary.clone()));
         let Site { registry, model, store, mut tasks, stop, .. } = site;
@@ -142,8 +143,8 @@ impl Site {
             .map_err(|error| AppError::environment("identity", error))?;
         let stop = CancellationToken::new();
         let wall = around.clock.watch(stop.clone());
-        let lan = lan::find(&model.lan);
-        if lan.is_none() {
+        let lan = lan::watch(model.lan.clone(), stop.clone());
+        if lan.borrow().is_none() {
             tracing::warn!("no LAN address found: machines in the house are given the public name only");
         }
         Ok(Self {
@@ -196,15 +197,7 @@ impl Site {
 
     /// How clients reach the relay while nothing is known of a public certificate.
     fn relay_settings(&self) -> RelaySettings {
-        let address = self.lan.map(|lan| lan.address.to_string());
-        RelaySettings {
-            host_name: self.model.name.clone().or(address).unwrap_or_else(|| "localhost".into()),
-            certificate_pin: None,
-            lan: self.lan.map(|lan| lan.prefix),
-            lan_address: self.lan.map(|lan| lan.address),
-            derp_port: self.model.ports.https,
-            stun_port: self.model.ports.stun,
-        }
+        relay_settings(&self.model, *self.lan.borrow())
     }
 
     fn open_relay(&mut self, ledger: &Ledger) -> RelayServer {
@@ -301,7 +294,7 @@ impl Site {
             http_port: ports.http,
             https_port: ports.https,
             control_port: ports.control,
-            lan_address: self.lan.map(|lan| IpAddr::V4(lan.address)),
+            lan_address: self.lan.borrow().map(|lan| IpAddr::V4(lan.address)),
             acme: Some(AcmeSettings {
                 directory: acme.directory.clone(),
                 ca_file: acme.ca_file.clone(),
@@ -317,9 +310,21 @@ impl Site {
     /// What the owner is shown, and who looks after it.
     fn open_house(&mut self, ledger: &Ledger, edge: &Edge) -> Arc<House> {
         let rooms = (self.health.clone(), ledger.clone(), edge.view());
-        let house = Arc::new(House::new(&self.model, self.lan, rooms, self.wall.clone()));
+        let house = Arc::new(House::new(&self.model, self.lan.clone(), rooms, self.wall.clone()));
         self.spawn(monitor::watch(house.clone()));
         house
+    }
+}
+
+fn relay_settings(model: &Model, lan: Option<lan::Lan>) -> RelaySettings {
+    let address = lan.map(|lan| lan.address.to_string());
+    RelaySettings {
+        host_name: model.name.clone().or(address).unwrap_or_else(|| "localhost".into()),
+        certificate_pin: None,
+        lan: lan.map(|lan| lan.prefix),
+        lan_address: lan.map(|lan| lan.address),
+        derp_port: model.ports.https,
+        stun_port: model.ports.stun,
     }
 }
 

@@ -27,7 +27,7 @@ pub struct House {
     pub wall: watch::Receiver<WallTime>,
     name: Option<String>,
     base_domain: String,
-    lan: Option<Lan>,
+    lan: watch::Receiver<Option<Lan>>,
     ports: Ports,
     started: Instant,
     told: Mutex<Told>,
@@ -43,7 +43,7 @@ struct Told {
 impl House {
     pub fn new(
         model: &Model,
-        lan: Option<Lan>,
+        lan: watch::Receiver<Option<Lan>>,
         (health, ledger, edge): (Health, Ledger, EdgeView),
         wall: watch::Receiver<WallTime>,
     ) -> Self {
@@ -92,7 +92,7 @@ impl Source for House {
         let all: Vec<_> =
             machine.iter().flat_map(|machine| &machine.conditions).chain(&own).cloned().collect();
         let judge = Judge { snapshot: &snapshot, wall, conditions: &own };
-        let join_url = self.lan.map(|lan| format!("http://{}:{}", lan.address, self.ports.control));
+        let join_url = self.lan.borrow().map(|lan| format!("http://{}:{}", lan.address, self.ports.control));
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             name: self.name.clone(),
@@ -100,7 +100,7 @@ impl Source for House {
             join_url,
             time: wall.known(),
             running_seconds: now.saturating_duration_since(self.started).as_secs(),
-            addresses: self.lan.iter().map(|lan| lan.address.to_string()).collect(),
+            addresses: self.lan.borrow().iter().map(|lan| lan.address.to_string()).collect(),
             conditions: shown(&all),
             nodes: snapshot.entries().map(|entry| node(&entry.record, wall)).collect(),
             listeners: services::listeners(&self.edge.config(), &judge)

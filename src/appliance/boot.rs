@@ -8,10 +8,11 @@ use super::configuration::Places;
 use super::core::boot_plan::{BootFacts, BootPlan, CardFacts, Fact, Step};
 use super::core::card::{BOOT, DATA};
 use super::core::options::Options;
+use super::core::slot::Slot;
 use super::journal::Journal;
 use super::owner_partition::OwnerPartition;
 use super::partitions::Card;
-use super::seams::Networker;
+use super::seams::{CardDevices, Networker};
 use super::settings::Settings;
 use super::watchdog::Feeder;
 use super::worker::open_tun;
@@ -32,6 +33,8 @@ pub struct Booted {
     pub model: Model,
     /// `None` without a card.
     pub owner: Option<OwnerPartition>,
+    /// As `owner`.
+    pub card: Option<CardDevices>,
     pub conditions: Vec<Condition>,
     /// Whether what is written to the data folder outlives the box.
     pub keeps_data: bool,
@@ -74,8 +77,12 @@ pub fn run(settings: &Settings, journal: &Journal, network: &mut dyn Networker) 
         boot.feeder.feed();
     }
     let conditions = plan.conditions().to_vec();
-    let Boot { options, feeder, model, owner, keeps_data, .. } = boot;
-    Booted { options, feeder, model, owner, conditions, keeps_data }
+    let Boot { options, feeder, model, owner, keeps_data, card, .. } = boot;
+    let card = card.map(|card| CardDevices {
+        owner: card.partition(BOOT),
+        slots: [Slot::A, Slot::B].map(|slot| card.partition(slot.partition().into())),
+    });
+    Booted { options, feeder, model, owner, card, conditions, keeps_data }
 }
 
 fn report(step: Step, fact: &Fact, took: Duration) {
@@ -107,7 +114,7 @@ impl Boot<'_> {
             Step::FinishReset => done(self.owner.as_ref().map_or(Ok(()), OwnerPartition::finish_reset)),
             Step::KeepCrashes => self.keep_crashes(),
             Step::ReadConfig => self.read_config(),
-            Step::StartNetwork => done(self.network.start(&self.model, &self.settings.data)),
+            Step::StartNetwork => done(self.network.start(&self.model, &self.settings.data, &self.options)),
             Step::StartWorker => done(open_tun()),
         }
     }

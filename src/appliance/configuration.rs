@@ -14,8 +14,8 @@ use crate::config::model::Model;
 
 /// Files taken from the owner's folder.
 const FILES_MAX: usize = 64;
-/// Written by the box itself.
-const NOT_CONFIG: &str = "JOIN.txt";
+/// Written by the box itself, and secret.
+const NOT_CONFIG: [&str; 2] = ["JOIN.txt", "API-KEY.txt"];
 
 /// The configuration that runs.
 #[derive(Debug)]
@@ -128,7 +128,9 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     let files = entries.filter(|entry| {
         let name = entry.file_name();
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        is_file && name != NOT_CONFIG && !name.as_encoded_bytes().starts_with(b".")
+        is_file
+            && !NOT_CONFIG.iter().any(|other| name == *other)
+            && !name.as_encoded_bytes().starts_with(b".")
     });
     let mut paths: Vec<PathBuf> = files.map(|entry| entry.path()).collect();
     paths.sort_unstable();

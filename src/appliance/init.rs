@@ -32,7 +32,7 @@ pub fn run(settings: Settings, mut parts: Parts) -> ExitCode {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "genkan starts");
     let signals = take_signals().expect("a kernel that runs this has signalfd");
     // From now on ctrl-alt-del is a signal; in a container it is nobody's.
-    drop(set_cad_enabled(false));
+    set_cad_enabled(false).ok();
     let booted = boot::run(&settings, &journal, parts.network.as_mut());
     let house = House::new(settings, journal, parts, signals, booted, Instant::now());
     let error = house.run();
@@ -43,7 +43,6 @@ pub fn run(settings: Settings, mut parts: Parts) -> ExitCode {
 
 /// A kernel whose process 1 ends panics; a restart is what its owner would do next.
 fn restart_on_panic(journal: &Journal, log: &Path) {
-    let journal = journal.clone();
     let log = log.to_owned();
     std::panic::set_hook(Box::new(move |panic| {
         let text = format!("init {panic}").replace('\n', " ");
@@ -52,8 +51,7 @@ fn restart_on_panic(journal: &Journal, log: &Path) {
         eprintln!("{text}");
         drop(std::fs::write(log.join("panic.txt"), &text));
         sync();
-        drop(&journal);
-        drop(reboot(RebootMode::RB_AUTOBOOT));
+        reboot(RebootMode::RB_AUTOBOOT).ok();
         std::process::abort();
     }));
 }

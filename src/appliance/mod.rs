@@ -2,7 +2,8 @@
 //! watchdog, updates, and the sandbox of the worker.
 //!
 //! Two roles, one binary: `genkan init` is PID 1 and root; it reads nothing that comes from the network. `genkan serve` is the
-//! worker (coordinator, tunnel, edge) and is not root. They talk over one socket pair: [`crate::wire::supervision`].
+//! worker (coordinator, tunnel, edge) and is not root. They talk over one socket pair: [`crate::wire::supervision`]. What PID 1
+//! must know from the network (an address, the time) two children without privileges find out: [`crate::wire::errand`].
 //!
 //! | file | what happens there |
 //! |---|---|
@@ -18,19 +19,27 @@ pub mod block_device;
 mod board;
 pub mod boot;
 pub mod boot_switch;
+mod card_network;
+mod card_updates;
 mod child;
+pub mod clock;
 pub mod configuration;
+mod confinement;
 pub mod console;
 pub mod core;
 pub mod crash;
 pub mod data;
+mod errand;
 pub mod hardening;
 pub mod house;
 pub mod identity_copy;
 mod init;
 pub mod journal;
+pub mod lease_child;
 pub mod led;
 pub mod mounts;
+pub mod netlink;
+pub mod network;
 pub mod owner_partition;
 pub mod partitions;
 mod power_key;
@@ -38,7 +47,7 @@ pub mod sandbox;
 pub mod seams;
 pub mod settings;
 pub mod slot_write;
-mod stand_ins;
+pub mod time_child;
 pub mod updater;
 pub mod watchdog;
 pub mod worker;
@@ -48,12 +57,12 @@ pub use init::run;
 use seams::Parts;
 
 impl Default for Parts {
-    /// The parts of this build.
+    /// The parts of the card.
     fn default() -> Self {
         Self {
-            network: Box::new(stand_ins::Onlooker::default()),
-            update: Box::new(stand_ins::NoUpdates),
-            status_text: stand_ins::status_text,
+            network: Box::<card_network::CardNetwork>::default(),
+            update: Box::<card_updates::CardUpdates>::default(),
+            status_text: core::status_text::status_text,
         }
     }
 }

@@ -11,6 +11,8 @@ use super::mounts;
 pub const STATUS: &str = "STATUS.txt";
 /// For the owner, in the folder of the configuration.
 pub const JOIN: &str = "genkan/JOIN.txt";
+/// From the owner, empty: a wish for an API key; from the box, with the key in it.
+pub const API_KEY: &str = "genkan/API-KEY.txt";
 /// From the owner: erase the data.
 const RESET: &str = "RESET";
 /// Computers that hide endings make this of it.
@@ -32,6 +34,12 @@ impl OwnerPartition {
     #[must_use]
     pub fn asks_reset(&self) -> bool {
         [RESET, RESET_TXT].iter().any(|name| self.folder.join(name).exists())
+    }
+
+    /// Whether the owner left an empty file to be filled with an API key.
+    #[must_use]
+    pub fn asks_api_key(&self) -> bool {
+        self.text(API_KEY).is_some_and(|text| text.trim().is_empty())
     }
 
     #[must_use]

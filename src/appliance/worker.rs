@@ -74,7 +74,7 @@ impl Worker {
 
     /// Sends it a signal; one that has ended does not mind.
     pub fn signal(&self, signal: Signal) {
-        drop(kill(self.pid, signal));
+        kill(self.pid, signal).ok();
     }
 
     /// The end of its conversation.

@@ -15,6 +15,7 @@ pub mod model;
 mod mutations;
 mod name;
 mod neighbours;
+mod network;
 pub mod policy;
 pub mod problem;
 pub mod schema;

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use crate::appliance::core::settings::{NetworkSettings, TimeSettings};
 use crate::coordinator::core::policy::Policy;
 use crate::edge::core::external_account::ExternalAccount;
 use crate::edge::core::route::EdgeConfig;
@@ -16,6 +17,10 @@ pub struct Model {
     /// The domain that nodes' names stand in, in lower case.
     pub base_domain: String,
     pub lan: Lan,
+    /// Of the box, where `genkan init` runs; elsewhere the machine has a network of its own.
+    pub network: NetworkSettings,
+    /// As `network`.
+    pub time: TimeSettings,
     pub ports: Ports,
     pub acme: Acme,
     pub edge: EdgeConfig,
@@ -25,7 +30,7 @@ pub struct Model {
     pub keep_identity_copy: bool,
 }
 
-/// The house's own network; what is not given is found out at start.
+/// Which of the machine's addresses is the house's, where it has several; what is not given is found out at start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lan {
     pub interface: Option<String>,
@@ -76,6 +81,8 @@ impl Default for Model {
             name: None,
             base_domain: DEFAULT_BASE_DOMAIN.to_owned(),
             lan: Lan::default(),
+            network: NetworkSettings::default(),
+            time: TimeSettings::default(),
             ports: Ports::default(),
             acme: Acme::default(),
             edge: EdgeConfig::default(),

@@ -13,7 +13,7 @@ use super::document::{Document, Node, Syntax};
 use super::exposure::{Layer, Placed, Route, Server};
 use super::model::{Lan, Log, LogFormat, Model, Ports};
 use super::problem::{Place, Problem};
-use super::{address, name, suggest};
+use super::{address, name, network, suggest};
 
 pub use acme::{SealedAccount, bad_key};
 
@@ -22,8 +22,8 @@ pub const EXAMPLE: &str = include_str!("genkan.example.toml");
 
 const ROOT: Keys = Keys {
     of: "genkan.toml",
-    known: &["coordinator", "acme", "lan", "ports", "log", "box", "expose"],
-    planned: &["ddns", "network", "port_mapping"],
+    known: &["coordinator", "acme", "lan", "network", "time", "ports", "log", "box", "expose"],
+    planned: &["ddns", "port_mapping"],
 };
 const COORDINATOR: Keys = Keys { of: "[coordinator]", known: &["name", "base_domain"], planned: &[] };
 const LAN: Keys = Keys { of: "[lan]", known: &["interface", "address"], planned: &[] };
@@ -124,6 +124,12 @@ impl<'d> Reader<'d> {
             model.acme = self.acme(acme);
         }
         model.lan = self.section(table, "lan", &LAN).map(|lan| self.lan(lan)).unwrap_or_default();
+        if let Some(table) = self.section(table, "network", &network::NETWORK) {
+            model.network = network::network(&mut self.decoder, table);
+        }
+        if let Some(table) = self.section(table, "time", &network::TIME) {
+            model.time = network::time(&mut self.decoder, table);
+        }
         if let Some(ports) = self.section(table, "ports", &PORTS) {
             (model.ports, settings.port_places) = self.ports(ports);
         }
@@ -156,19 +162,7 @@ impl<'d> Reader<'d> {
     }
 
     fn lan(&mut self, table: Table<'d>) -> Lan {
-        let interface = table.value("interface").and_then(|node| {
-            let text = self.decoder.text(node, "interface")?;
-            // IFNAMSIZ of Linux, with its terminating zero.
-            if text.is_empty() || text.len() > 15 || text.contains(|c: char| c == '/' || c.is_whitespace()) {
-                let problem = Problem::error(
-                    "bad-interface",
-                    format!("\"{text}\" cannot be a network interface's name"),
-                );
-                self.decoder
-                    .report(node.at, problem.cure("Write it as `ip link` does, for example \"eth0\"."));
-            }
-            Some(text.to_owned())
-        });
+        let interface = network::interface(&mut self.decoder, table);
         let address = table.value("address").and_then(|node| {
             let text = self.decoder.text(node, "address")?;
             let address = text.parse::<Ipv4Addr>().ok();
@@ -204,23 +198,14 @@ impl<'d> Reader<'d> {
 
     fn log(&mut self, table: Table<'d>) -> Log {
         let mut log = Log::default();
-        if let Some(format) = self.choice(table, "format", &["text", "json"]) {
+        if let Some(format) = self.decoder.choice(table, "format", &["text", "json"]) {
             log.format = if format == "json" { LogFormat::Json } else { LogFormat::Text };
         }
-        if let Some(level) = self.choice(table, "level", &["error", "warn", "info", "debug", "trace"]) {
+        if let Some(level) = self.decoder.choice(table, "level", &["error", "warn", "info", "debug", "trace"])
+        {
             log.level = level.parse().unwrap_or(log.level);
         }
         log
-    }
-
-    fn choice(&mut self, table: Table<'d>, key: &str, choices: &[&str]) -> Option<&'d str> {
-        let node = table.value(key)?;
-        let text = self.decoder.text(node, key)?;
-        if !choices.contains(&text) {
-            let problem = Problem::error("bad-choice", format!("{key} cannot be \"{text}\""));
-            self.decoder.report(node.at, problem.cure(suggest::cure(text, choices)));
-        }
-        Some(text)
     }
 
     fn exposed(&mut self, node: &'d Node) -> Vec<Server> {

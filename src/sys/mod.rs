@@ -2,12 +2,14 @@
 
 #![allow(
     unsafe_code,
-    reason = "io_uring, ioctls, capabilities, inherited descriptors and restarts have no safe interface"
+    reason = "io_uring, ioctls, packet sockets, capabilities, inherited descriptors and restarts have no safe interface"
 )]
 
 pub mod block;
 pub mod capability;
+pub mod clock;
 pub mod inherited;
+pub mod packet;
 pub mod privileges;
 pub mod restart;
 pub mod tun;

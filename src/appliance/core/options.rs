@@ -1,5 +1,7 @@
 //! What the kernel's command line tells PID 1: its words that begin with `genkan.`.
 
+use super::slot::Slot;
+
 /// Longest command line that is read, in bytes; kernels hand over no more.
 pub const TEXT_MAX: usize = 8192;
 
@@ -14,17 +16,12 @@ pub struct Options {
     pub card: Option<String>,
     /// `genkan.boot_fs=TYPE`: file system of the owner's partition.
     pub boot_fs: String,
+    /// `genkan.update_patience=SECONDS`: how long a new version may take to prove itself.
+    pub patience: Option<u64>,
     /// `genkan.harden=0`: leave the kernel's settings as they are, for a kernel that others use too.
     pub harden: bool,
     /// Words of ours that mean nothing.
     pub unknown: Vec<String>,
-}
-
-/// One of the two system partitions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Slot {
-    A,
-    B,
 }
 
 impl Options {
@@ -43,7 +40,8 @@ impl Options {
     fn take(&mut self, word: &str) -> Option<()> {
         let (key, value) = word.split_once('=')?;
         match key {
-            "slot" => self.slot = Some(Slot::parse(value)?),
+            "slot" => self.slot = Some(value.parse().ok()?),
+            "update_patience" => self.patience = Some(value.parse().ok()?),
             "try" => self.on_trial = flag(value)?,
             "card" => self.card = Some(device(value)?.to_owned()),
             "boot_fs" => self.boot_fs = file_system(value)?.to_owned(),
@@ -61,33 +59,9 @@ impl Default for Options {
             on_trial: false,
             card: None,
             boot_fs: "vfat".to_owned(),
+            patience: None,
             harden: true,
             unknown: Vec::new(),
-        }
-    }
-}
-
-impl Slot {
-    /// `a` or `b`.
-    #[must_use]
-    pub fn letter(self) -> &'static str {
-        match self {
-            Self::A => "a",
-            Self::B => "b",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        [Self::A, Self::B].into_iter().find(|slot| slot.letter() == text)
-    }
-
-    /// The slot in partition `number` of the card, from 1.
-    #[must_use]
-    pub fn of_partition(number: u32) -> Option<Self> {
-        match number {
-            2 => Some(Self::A),
-            3 => Some(Self::B),
-            _ => None,
         }
     }
 }

@@ -67,7 +67,7 @@ impl House {
         // ESRCH: nobody is left.
         if kill(EVERYBODY, Signal::SIGTERM).is_ok() {
             self.wait_while(OTHERS_TIME, |_| kill(EVERYBODY, None).is_ok());
-            drop(kill(EVERYBODY, Signal::SIGKILL));
+            kill(EVERYBODY, Signal::SIGKILL).ok();
             self.reap(Instant::now());
         }
     }

@@ -8,6 +8,7 @@ mod upkeep;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -22,7 +23,8 @@ use super::core::owner_file::OwnerFile;
 use super::core::supervision::Supervision;
 use super::core::watchdog::Watchdog;
 use super::journal::Journal;
-use super::owner_partition::{JOIN, OwnerPartition, STATUS};
+use super::led::{LEDS, Led};
+use super::owner_partition::{API_KEY, JOIN, OwnerPartition, STATUS};
 use super::power_key::PowerKey;
 use super::seams::Parts;
 use super::settings::Settings;
@@ -66,7 +68,11 @@ pub struct House {
     heard: Heard,
     status_file: OwnerFile,
     join_file: OwnerFile,
+    key_file: OwnerFile,
     clocks: Clocks,
+    led: Led,
+    /// When the light changes next.
+    led_due: Option<Instant>,
     /// Something that is shown has changed.
     is_stale: bool,
     ending: Option<Ending>,
@@ -120,11 +126,16 @@ impl House {
     ) -> Self {
         let text = |name| booted.owner.as_ref().and_then(|owner| owner.text(name));
         let mut notices = Notices::default();
+        let mut parts = parts;
+        if let Some(card) = &booted.card {
+            parts.update.start(card, &settings.data, &booted.options, now);
+        }
         booted.conditions.iter().cloned().for_each(|condition| notices.set(condition));
         Self {
             places: Places::new(&settings.boot, &settings.config, &settings.data),
             status_file: OwnerFile::new(text(STATUS)),
             join_file: OwnerFile::new(text(JOIN)),
+            key_file: OwnerFile::new(text(API_KEY)),
             settings,
             journal,
             parts,
@@ -142,6 +153,8 @@ impl House {
             is_clock_known: false,
             heard: Heard::default(),
             clocks: Clocks { start: now, second: now, minute: None, hour: now, hungry: None },
+            led: Led::open(Path::new(LEDS), now),
+            led_due: None,
             is_stale: true,
             ending: None,
         }
@@ -154,6 +167,7 @@ impl House {
             self.hear_signals(now);
             self.hear_worker(now);
             self.hear_network(now);
+            self.hear_updates(now);
             self.keep_up(now);
             self.show(now);
             if let Some(ending) = self.ending.take() {
@@ -166,8 +180,12 @@ impl House {
     /// Until something comes or is due.
     fn wait(&self) {
         let now = Instant::now();
-        let deadlines =
-            [self.supervision.poll_timeout(), self.parts.network.poll_timeout(), Some(now + TURN)];
+        let deadlines = [
+            self.supervision.poll_timeout(),
+            self.parts.network.poll_timeout(),
+            self.led_due,
+            Some(now + TURN),
+        ];
         let next = deadlines.into_iter().flatten().min().expect("a turn is always due");
         // Rounded up: waking early would only mean waiting again.
         let timeout = next.saturating_duration_since(now) + Duration::from_millis(1);
@@ -175,6 +193,7 @@ impl House {
         let mut waiting = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         waiting.extend(self.power_key.descriptors().map(readable));
         waiting.extend(self.parts.network.descriptors().into_iter().map(readable));
+        waiting.extend(self.parts.update.descriptors().into_iter().map(readable));
         if let Some(life) = &self.worker {
             let post = if life.worker.has_post() { PollFlags::POLLOUT } else { PollFlags::empty() };
             waiting.push(readable(life.worker.output()));
@@ -183,7 +202,7 @@ impl House {
             }
         }
         // What is ready is found by asking everyone; an interrupted wait is a turn like another.
-        drop(poll(&mut waiting, timeout));
+        poll(&mut waiting, timeout).ok();
     }
 }
 

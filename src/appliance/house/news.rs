@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use super::super::owner_partition::OwnerPartition;
 use super::super::seams::{NetworkNews, UpdateNews};
 use super::super::worker::Worker;
 use super::{Ending, House, Life};
@@ -16,8 +17,6 @@ use crate::wire::supervision::{FromInit, FromWorker};
 const LAST_LINES: usize = 40;
 /// The worker's last words, in one condition.
 const WORDS_SHOWN: usize = 3;
-/// Longest name of a package.
-const NAME_MAX: usize = 128;
 
 impl House {
     pub(super) fn hear_signals(&mut self, now: Instant) {
@@ -71,8 +70,8 @@ impl House {
         }
     }
 
-    pub(super) fn hear_updater(&mut self, news: Vec<UpdateNews>) {
-        for news in news {
+    pub(super) fn hear_updates(&mut self, now: Instant) {
+        for news in self.parts.update.poll(&self.notices.all(), now) {
             match news {
                 UpdateNews::Tell(message) => self.tell(&message),
                 UpdateNews::Holds(condition) => self.notices.set(condition),
@@ -106,10 +105,8 @@ impl House {
     fn handle_exit(&mut self, child: Pid, status: i32, now: Instant) {
         if self.worker.as_ref().is_some_and(|life| life.worker.pid() == child) {
             self.lose_worker(status, now);
-        } else if !self.parts.network.handle_exit(child, status)
-            && let Some(news) = self.parts.update.handle_exit(child, status)
-        {
-            self.hear_updater(news);
+        } else {
+            self.parts.network.handle_exit(child, now);
         }
     }
 
@@ -121,6 +118,8 @@ impl House {
                 self.supervision.handle_start();
                 self.watchdog.handle_start(now);
                 self.tell(&FromInit::Clock { known: self.is_clock_known });
+                let greeting = self.parts.update.greeting();
+                greeting.iter().for_each(|message| self.tell(message));
             }
             Err(error) => {
                 tracing::error!(%error, "the worker cannot be started");
@@ -134,6 +133,7 @@ impl House {
         let Some(mut life) = self.worker.take() else { return };
         life.worker.read_log(true).iter().for_each(|line| self.journal.line(line));
         self.watchdog.handle_exit();
+        self.parts.update.handle_worker_gone();
         self.heard = super::Heard::default();
         self.is_stale = true;
         let Some(delay) = self.supervision.handle_exit(now) else { return };
@@ -170,6 +170,7 @@ impl House {
     }
 
     fn hear(&mut self, message: FromWorker, now: Instant) {
+        self.parts.update.hear(&message, now);
         match message {
             FromWorker::Beat(beat) => self.watchdog.handle_beat(beat, now),
             FromWorker::Ready => self.welcome(now),
@@ -182,7 +183,9 @@ impl House {
                 self.heard.summary = summary;
             }
             FromWorker::JoinSheet(text) => self.join_file.handle_text(text),
-            FromWorker::Update { file } => self.begin_update(&file),
+            FromWorker::ApiKeySheet(text) => self.key_file.handle_text(text),
+            // Theirs who look after updates.
+            FromWorker::Update { .. } | FromWorker::Up { .. } => {}
             FromWorker::Reboot => self.end_by(Ending::Restart(None)),
         }
     }
@@ -204,20 +207,8 @@ impl House {
         }
         self.keep_identity();
         self.tell(&FromInit::Box(self.status.clone()));
-    }
-
-    /// The worker names a file in its own folder, and no other.
-    fn begin_update(&mut self, file: &str) {
-        let is_name = !file.is_empty() && file.len() <= NAME_MAX && !file.starts_with('.');
-        let is_plain = file.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._+".contains(&byte));
-        let begun = if is_name && is_plain {
-            self.parts.update.begin(&self.settings.data.join("state").join(file))
-        } else {
-            Err("the package has a name that is not taken".to_owned())
-        };
-        if let Err(text) = begun {
-            tracing::warn!("update: {text}");
-            self.tell(&FromInit::Update { text, done: true, failed: true });
+        if self.owner.as_ref().is_some_and(OwnerPartition::asks_api_key) {
+            self.tell(&FromInit::WantApiKey);
         }
     }
 

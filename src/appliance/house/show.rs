@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::super::console::banner;
-use super::super::owner_partition::{JOIN, STATUS};
+use super::super::core::led::LedState;
+use super::super::owner_partition::{API_KEY, JOIN, STATUS};
 use super::House;
 use crate::base::condition::Condition;
 use crate::wire::supervision::FromInit;
@@ -23,8 +24,10 @@ impl House {
             let text = (self.parts.status_text)(&self.status, &shown.conditions, &self.heard.summary);
             self.status_file.handle_text(text);
         }
-        let is_settled = now.duration_since(self.clocks.start) >= SETTLING
-            || self.worker.as_ref().is_some_and(|life| life.ready.is_some());
+        let is_ready = self.worker.as_ref().is_some_and(|life| life.ready.is_some());
+        self.led.show(LedState::of(&self.status, &self.heard.conditions, is_ready), now);
+        self.led_due = self.led.handle_timeout(now).map(|wait| now + wait);
+        let is_settled = now.duration_since(self.clocks.start) >= SETTLING || is_ready;
         if is_settled {
             self.write_owner_files(now);
         }
@@ -38,7 +41,8 @@ impl House {
     /// Writes what has not reached the card, however short ago the last write was.
     pub(super) fn write_last_texts(&self) {
         let Some(owner) = &self.owner else { return };
-        for (name, file) in [(STATUS, &self.status_file), (JOIN, &self.join_file)] {
+        for (name, file) in [(STATUS, &self.status_file), (JOIN, &self.join_file), (API_KEY, &self.key_file)]
+        {
             if let Some(text) = file.poll_last_write()
                 && let Err(error) = owner.write_text(name, text)
             {
@@ -58,7 +62,9 @@ impl House {
     fn write_owner_files(&mut self, now: Instant) {
         let Some(owner) = &self.owner else { return };
         let mut failure = None;
-        for (name, file) in [(STATUS, &mut self.status_file), (JOIN, &mut self.join_file)] {
+        for (name, file) in
+            [(STATUS, &mut self.status_file), (JOIN, &mut self.join_file), (API_KEY, &mut self.key_file)]
+        {
             let Some(text) = file.poll_write(now) else { continue };
             let result = owner.write_text(name, text);
             file.handle_written(result.is_ok(), now);

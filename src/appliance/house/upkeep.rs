@@ -21,10 +21,6 @@ impl House {
         if now.duration_since(self.clocks.second) >= TURN {
             self.clocks.second = now;
             self.feed(now);
-            let is_ready = self.worker.as_ref().is_some_and(|life| life.ready.is_some());
-            let conditions = self.all_conditions();
-            let news = self.parts.update.poll(is_ready, &conditions, now);
-            self.hear_updater(news);
         }
         if self.clocks.minute.is_none_or(|last| now.duration_since(last) >= MINUTE) {
             self.clocks.minute = Some(now);
