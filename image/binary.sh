@@ -28,6 +28,14 @@ exec $gcc -nostdinc -isystem $headers -isystem $($gcc -print-file-name=include) 
 END
 cat >"$tools/gcc" <<END
 #!/bin/sh
+# What rustc thinks of static PIE differs from target to target: here it is always one.
+for argument do
+    shift
+    case \$argument in
+        -static | -no-pie | -pie | -static-pie) ;;
+        *) set -- "\$@" "\$argument" ;;
+    esac
+done
 exec $gcc -nostdlib -static-pie -Wl,-z,text,-z,relro,-z,now,-z,noexecstack -L$tools -L$libraries -L$(dirname "$($gcc -print-libgcc-file-name)") \\
     $libraries/rcrt1.o $libraries/crti.o $($gcc -print-file-name=crtbeginS.o) "\$@" $($gcc -print-file-name=crtendS.o) $libraries/crtn.o
 END
