@@ -28,7 +28,7 @@ pub fn run(settings: Settings, mut parts: Parts) -> ExitCode {
     }
     let journal = Journal::new(Console::open());
     journal.start();
-    restart_on_panic(&journal, settings.data.join("box/log").as_path());
+    restart_on_panic(settings.data.join("box/log").as_path());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "genkan starts");
     let signals = take_signals().expect("a kernel that runs this has signalfd");
     // From now on ctrl-alt-del is a signal; in a container it is nobody's.
@@ -42,7 +42,7 @@ pub fn run(settings: Settings, mut parts: Parts) -> ExitCode {
 }
 
 /// A kernel whose process 1 ends panics; a restart is what its owner would do next.
-fn restart_on_panic(journal: &Journal, log: &Path) {
+fn restart_on_panic(log: &Path) {
     let log = log.to_owned();
     std::panic::set_hook(Box::new(move |panic| {
         let text = format!("init {panic}").replace('\n', " ");
