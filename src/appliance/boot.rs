@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::configuration::Places;
-use super::core::boot_plan::{BootFacts, BootPlan, CardFacts, Fact, Step};
+use super::core::boot_plan::{BootFacts, BootPlan, CardFacts, Fact, Origin, Step};
 use super::core::card::{BOOT, DATA};
 use super::core::options::Options;
 use super::core::slot::Slot;
@@ -227,12 +227,26 @@ impl Boot<'_> {
     }
 
     fn read_config(&mut self) -> Fact {
-        match Places::new(&self.settings.boot, &self.settings.config, &self.settings.data).read() {
+        let places = Places::new(&self.settings.boot, &self.settings.config, &self.settings.data);
+        match places.read() {
             Ok(configured) => {
                 self.model = configured.model;
+                if configured.facts.origin == Origin::Owner {
+                    self.move_secrets(&places);
+                }
                 Fact::Config(configured.facts)
             }
             Err(error) => Fact::Failed(error.to_string()),
+        }
+    }
+
+    /// Only to where they outlive the box.
+    fn move_secrets(&self, places: &Places) {
+        let Some(owner) = self.owner.as_ref().filter(|_| self.keeps_data) else { return };
+        match places.move_secrets(owner) {
+            Ok(true) => tracing::info!("a secret of genkan.toml lies on the data partition now"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "a secret stays in genkan.toml, for it cannot be moved"),
         }
     }
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::core::boot_plan::{ConfigFacts, Origin};
 use super::identity_copy::owner_folder;
+use super::owner_partition::OwnerPartition;
+use super::sealing;
 use super::settings::WORKER_ID;
 use crate::config;
 use crate::config::document::SIZE_MAX;
@@ -33,12 +35,19 @@ pub struct Places {
     running: PathBuf,
     /// The last one that a worker was ready with.
     good: PathBuf,
+    /// Root's own folder of the data partition.
+    own: PathBuf,
 }
 
 impl Places {
     #[must_use]
     pub fn new(boot: &Path, running: &Path, data: &Path) -> Self {
-        Self { owner: owner_folder(boot), running: running.to_owned(), good: data.join("box/config") }
+        Self {
+            owner: owner_folder(boot),
+            running: running.to_owned(),
+            good: data.join("box/config"),
+            own: data.join("box"),
+        }
     }
 
     /// Puts the owner's configuration into force if it can be read, else the last good one, else none.
@@ -64,6 +73,14 @@ impl Places {
                 Ok(Configured { model, facts: facts(origin) })
             }
         }
+    }
+
+    /// Moves the secrets that the owner wrote into the settings to the data partition.
+    ///
+    /// # Errors
+    /// A partition does not take it.
+    pub fn move_secrets(&self, owner: &OwnerPartition) -> io::Result<bool> {
+        sealing::move_secrets(owner, &self.running, &self.own)
     }
 
     /// Puts the last good configuration into force, or none.
@@ -118,7 +135,8 @@ impl Places {
         copy(from, &self.running, 0o640)?;
         chown(&self.running, None, Some(WORKER_ID))?;
         std::fs::set_permissions(&self.running, std::fs::Permissions::from_mode(0o750))?;
-        entries(&self.running).iter().try_for_each(|file| chown(file, None, Some(WORKER_ID)))
+        entries(&self.running).iter().try_for_each(|file| chown(file, None, Some(WORKER_ID)))?;
+        sealing::hand_over(&self.own, &self.running)
     }
 }
 

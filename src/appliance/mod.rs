@@ -44,6 +44,7 @@ pub mod owner_partition;
 pub mod partitions;
 mod power_key;
 pub mod sandbox;
+mod sealing;
 pub mod seams;
 pub mod settings;
 pub mod slot_write;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::identity_copy::{ON_CARD, owner_folder};
 use super::mounts;
+use crate::config::SETTINGS_FILE;
 
 /// For the owner, beside the folder `genkan`.
 pub const STATUS: &str = "STATUS.txt";
@@ -66,17 +67,14 @@ impl OwnerPartition {
         })
     }
 
+    /// Replaces the owner's settings: whole, or not at all.
+    pub fn write_settings(&self, text: &[u8]) -> io::Result<()> {
+        self.open(|| replace(&owner_folder(&self.folder), SETTINGS_FILE, text))
+    }
+
     /// Keeps a copy of the box's keys.
     pub fn write_identity(&self, copy: &[u8]) -> io::Result<()> {
-        self.open(|| {
-            let folder = owner_folder(&self.folder);
-            let draft = folder.join(format!("{ON_CARD}.new"));
-            let mut file = File::create(&draft)?;
-            file.write_all(copy)?;
-            file.sync_all()?;
-            std::fs::rename(&draft, folder.join(ON_CARD))?;
-            File::open(&folder)?.sync_all()
-        })
+        self.open(|| replace(&owner_folder(&self.folder), ON_CARD, copy))
     }
 
     /// Forgets the copy of the keys.
@@ -99,6 +97,16 @@ impl OwnerPartition {
         let closed = mounts::set_boot_writable(&self.folder, false);
         result.and(closed.map_err(io::Error::from))
     }
+}
+
+/// A new file takes the old one's name when it is on the card.
+fn replace(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    let draft = folder.join(format!("{name}.new"));
+    let mut file = File::create(&draft)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(&draft, folder.join(name))?;
+    File::open(folder)?.sync_all()
 }
 
 fn overwrite_and_remove(path: &Path) -> io::Result<()> {

@@ -26,5 +26,5 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 
-pub use load::{Loaded, POLICY_FILES, load, load_sealed};
+pub use load::{Loaded, POLICY_FILES, SETTINGS_FILE, load, load_sealed};
 pub use seal::{SECRETS, SECRETS_FOLDER, seal};
