@@ -200,3 +200,56 @@ fn time_server<'d>(decoder: &mut Decoder<'d>, text: &str, node: &'d Node) -> Opt
     );
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema;
+
+    fn model(text: &str) -> Result<crate::config::model::Model, Vec<(&'static str, u32)>> {
+        let settings = schema::parse("genkan.toml", text.as_bytes(), None);
+        settings
+            .map(|settings| settings.model)
+            .map_err(|problems| problems.iter().map(|problem| (problem.code, problem.place.line)).collect())
+    }
+
+    #[test]
+    fn without_a_word_the_router_is_asked() {
+        let model = model("").expect("an empty file");
+        assert_eq!(model.network, NetworkSettings::default());
+        assert_eq!(model.network.addressing, Addressing::Dhcp);
+        assert!(!model.time.servers.is_empty());
+    }
+
+    #[test]
+    fn a_fixed_address_a_vlan_and_servers_are_taken() {
+        let text = "[network]\ninterface = 'eth1'\nmode = 'static'\naddress = '192.168.7.10/24'\ngateway = '192.168.7.1'\n\
+                    dns = ['192.168.7.1', '2001:db8::53']\nvlan = 12\nipv6 = false\nhostname = 'entrance'\n\
+                    [time]\nservers = ['192.168.7.1', 'ntp.example.com']\n";
+        let model = model(text).expect("a sound file");
+        assert_eq!(model.network.interface.as_deref(), Some("eth1"));
+        assert_eq!((model.network.vlan, model.network.ipv6), (Some(12), false));
+        assert_eq!((model.network.dns.len(), model.network.host_name.as_str()), (2, "entrance"));
+        assert!(matches!(&model.network.addressing, Addressing::Static { .. }), "{:?}", model.network);
+        assert_eq!(model.time.servers.len(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_so_is_told_with_its_line() {
+        for (text, line) in [
+            ("[network]\nmode = 'static'\n", 2),
+            ("[network]\nmode = 'statik'\n", 2),
+            ("[network]\naddress = '192.168.7.10/24'\n", 2),
+            ("[network]\nmode = 'static'\naddress = '192.168.7.10'\n", 3),
+            ("[network]\nmode = 'static'\naddress = '192.168.7.10/24'\ngateway = '10.0.0.1'\n", 4),
+            ("[network]\nvlan = 4095\n", 2),
+            ("[network]\ndns = ['not an address']\n", 2),
+            ("[network]\nhostname = 'under_score!'\n", 2),
+            ("[time]\nservers = []\n", 2),
+            ("[time]\nservers = ['bad name!']\n", 2),
+        ] {
+            let found = model(text).expect_err(text);
+            assert!(found.iter().any(|(_, at)| *at == line), "{text}: {found:?}");
+        }
+    }
+}
