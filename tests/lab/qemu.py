@@ -17,6 +17,12 @@ from .waiting import eventually
 MEMORY_MB = 512
 """A Zero 2 W has no more."""
 MACHINE = ("qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-accel", "tcg,thread=multi", "-m", str(MEMORY_MB))
+U_BOOT = layout.ROOT / "target" / "image" / "qemu"
+# The memory that survives a warm reset, as image/qemu/boot.cmd has it.
+RAMOOPS = (
+    "reserve_mem=512K:4096:ramoops ramoops.mem_name=ramoops ramoops.record_size=0x8000 "
+    "ramoops.console_size=0x20000 ramoops.pmsg_size=0x10000"
+)
 KERNEL_FILES = ("kernel8.img", "root.cpio.zst")
 SLOTS = {"a": 2, "b": 3}
 
@@ -77,13 +83,14 @@ class Virtual:
         words += ["-serial", f"file:{self.console}", "-qmp", f"unix:{self._monitor_path},server=on,wait=off"]
         words += ["-drive", f"if=none,id=card,{self._drive}", "-device", "virtio-blk-pci,drive=card"]
         words += ["-netdev", f"tap,id=lan,ifname={self._tap},script=no,downscript=no"]
-        words += ["-device", f"virtio-net-pci,netdev=lan,mac={layout.CARD_HARDWARE_ADDRESS}", "-device", "virtio-rng-pci"]
+        words += ["-device", f"virtio-net-pci,netdev=lan,mac={layout.CARD_HARDWARE_ADDRESS},romfile=", "-device", "virtio-rng-pci"]
         words += ["-device", "i6300esb", "-action", "watchdog=reset"]
         words += ["-rtc", f"base={self._clock}"] if self._clock else []
         return words + (self._from_slot(self._slot) if self._slot else self._from_card())
 
     def _from_card(self) -> list[str]:
-        return ["-bios", str(layout.ROOT / "target" / "image" / "qemu" / "u-boot.bin")]
+        settings = f"if=pflash,unit=1,format=raw,readonly=on,file={U_BOOT / 'u-boot-settings.img'}"
+        return ["-bios", str(U_BOOT / "u-boot.bin"), "-drive", settings]
 
     def _from_slot(self, slot: str) -> list[str]:
         files = []
@@ -91,7 +98,7 @@ class Virtual:
             file = self._scratch / f"{self.name}-{name}"
             file.write_bytes(self.card.read(name, SLOTS[slot]))
             files.append(str(file))
-        line = f"console=ttyAMA0 quiet panic=5 genkan.slot={slot} genkan.try=0 {self._append}".strip()
+        line = f"console=ttyAMA0 loglevel=4 {RAMOOPS} genkan.slot={slot} genkan.try=0 {self._append}".strip()
         return ["-kernel", files[0], "-initrd", files[1], "-append", line]
 
     @property
