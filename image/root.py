@@ -23,7 +23,7 @@ DATA_HASH_SEED = "67656e6b-0000-4000-8000-000000000005"
 # Block groups for cards up to 1 TiB can be added while it is mounted.
 DATA_GROWS_TO_BLOCKS = 1 << 28
 DATA_JOURNAL_MIB = 8
-DATA_FEATURES = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,flex_bg,sparse_super,large_file,dir_nlink,extra_isize,metadata_csum,64bit"
+DATA_FEATURES = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,flex_bg,sparse_super,large_file,dir_nlink,extra_isize,metadata_csum,metadata_csum_seed,64bit"
 
 
 def build() -> list[Entry]:

@@ -1,7 +1,6 @@
 //! The shell of a boot: does each step of [`super::core::boot_plan`] and says what came of it.
 
 use std::io;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::configuration::Places;
@@ -13,7 +12,7 @@ use super::journal::Journal;
 use super::owner_partition::OwnerPartition;
 use super::partitions::Card;
 use super::seams::{CardDevices, Networker};
-use super::settings::Settings;
+use super::settings::{Machine, Settings};
 use super::watchdog::Feeder;
 use super::worker::open_tun;
 use super::{crash, data, hardening, identity_copy, mounts};
@@ -22,13 +21,12 @@ use crate::config::model::Model;
 
 /// For a card that appears late.
 const CARD_PATIENCE: Duration = Duration::from_secs(10);
-const PSTORE: &str = "/sys/fs/pstore";
-const SYSCTL: &str = "/proc/sys";
 const COMMAND_LINE: &str = "/proc/cmdline";
 
 /// What a boot leaves behind for the life of the box.
 pub struct Booted {
     pub options: Options,
+    pub machine: Machine,
     pub feeder: Feeder,
     pub model: Model,
     /// `None` without a card.
@@ -45,6 +43,7 @@ struct Boot<'a> {
     journal: &'a Journal,
     network: &'a mut dyn Networker,
     options: Options,
+    machine: Machine,
     feeder: Feeder,
     card: Option<Card>,
     owner: Option<OwnerPartition>,
@@ -61,6 +60,7 @@ pub fn run(settings: &Settings, journal: &Journal, network: &mut dyn Networker) 
         journal,
         network,
         options: Options::default(),
+        machine: Machine::own(),
         feeder: Feeder::default(),
         card: None,
         owner: None,
@@ -77,12 +77,12 @@ pub fn run(settings: &Settings, journal: &Journal, network: &mut dyn Networker) 
         boot.feeder.feed();
     }
     let conditions = plan.conditions().to_vec();
-    let Boot { options, feeder, model, owner, keeps_data, card, .. } = boot;
+    let Boot { options, machine, feeder, model, owner, keeps_data, card, .. } = boot;
     let card = card.map(|card| CardDevices {
         owner: card.partition(BOOT),
         slots: [Slot::A, Slot::B].map(|slot| card.partition(slot.partition().into())),
     });
-    Booted { options, feeder, model, owner, card, conditions, keeps_data }
+    Booted { options, machine, feeder, model, owner, card, conditions, keeps_data }
 }
 
 fn report(step: Step, fact: &Fact, took: Duration) {
@@ -97,9 +97,8 @@ impl Boot<'_> {
     fn perform(&mut self, step: Step) -> Fact {
         match step {
             Step::Mounts => self.mount_kernel(),
-            Step::Harden if self.options.harden => done(hardening::early(Path::new(SYSCTL))),
-            Step::Seal if self.options.harden => self.seal(),
-            Step::Harden | Step::Seal => Fact::Done,
+            Step::Harden => done(hardening::early(&self.machine.sysctl)),
+            Step::Seal => self.seal(),
             Step::FindCard => self.find_card(),
             Step::MountBoot => self.mount_boot(),
             Step::CheckData => self.check_data(),
@@ -126,7 +125,10 @@ impl Boot<'_> {
         for unknown in &self.options.unknown {
             tracing::warn!("{unknown} on the kernel's command line means nothing");
         }
-        self.feeder = Feeder::open();
+        if self.options.is_guest {
+            self.machine = Machine::of_others();
+        }
+        self.feeder = Feeder::open(&self.machine.watchdog);
         done(result)
     }
 
@@ -134,7 +136,7 @@ impl Boot<'_> {
         if let Err(error) = mounts::seal_root() {
             tracing::warn!(%error, "the root stays writable");
         }
-        done(hardening::late(Path::new(SYSCTL)))
+        done(hardening::late(&self.machine.sysctl))
     }
 
     fn find_card(&mut self) -> Fact {
@@ -220,7 +222,7 @@ impl Boot<'_> {
     }
 
     fn keep_crashes(&mut self) -> Fact {
-        match crash::collect(Path::new(PSTORE), &self.settings.data.join("box")) {
+        match crash::collect(&self.machine.pstore, &self.settings.data.join("box")) {
             Ok(told) => Fact::Crashes(told),
             Err(error) => Fact::Failed(error.to_string()),
         }

@@ -47,7 +47,7 @@ impl Networker for CardNetwork {
             data: own.is_dir().then_some(own),
             program: PROGRAM.into(),
             // A kernel that others use too has others who set its clock.
-            sets_clock: options.harden,
+            sets_clock: !options.is_guest,
         };
         self.network = Some(Network::start(settings, Instant::now()).map_err(|error| error.to_string())?);
         Ok(())

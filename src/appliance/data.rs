@@ -170,7 +170,11 @@ fn set_uuid(head: &mut [u8; HEAD]) -> io::Result<()> {
     uuid[8] = uuid[8] & 0x3f | 0x80;
     let place = &mut head[OFFSET..OFFSET + SIZE];
     let found = Superblock::parse((&*place).try_into().expect("its size")).map_err(io::Error::other)?;
-    place.copy_from_slice(found.with_uuid(uuid).map_err(io::Error::other)?.bytes());
+    match found.with_uuid(uuid) {
+        Ok(own) => place.copy_from_slice(own.bytes()),
+        // A name that others have too is better than no data partition.
+        Err(error) => tracing::warn!("the new data partition has no UUID of its own: {error}"),
+    }
     Ok(())
 }
 

@@ -7,9 +7,6 @@ use std::time::{Duration, Instant};
 
 use super::core::led::LedState;
 
-/// Where the kernel shows lights.
-pub const LEDS: &str = "/sys/class/leds";
-
 /// What Raspberry Pis have called theirs: since Linux 5.19, and before.
 const NAMES: [&str; 4] = ["ACT", "led0", "PWR", "act"];
 
@@ -23,7 +20,7 @@ pub struct Led {
 }
 
 impl Led {
-    /// Takes the light below `leds`, which is [`LEDS`] but in tests.
+    /// Takes the light below `leds`, where the kernel shows lights.
     #[must_use]
     pub fn open(leds: &Path, now: Instant) -> Self {
         let found =

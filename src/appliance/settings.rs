@@ -38,3 +38,34 @@ impl Settings {
         }
     }
 }
+
+/// Where the kernel shows what belongs to the machine as a whole.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// The kernel's settings.
+    pub sysctl: PathBuf,
+    /// What it kept over a reset.
+    pub pstore: PathBuf,
+    pub watchdog: PathBuf,
+    pub leds: PathBuf,
+}
+
+impl Machine {
+    /// All of it is the box's own.
+    #[must_use]
+    pub fn own() -> Self {
+        Self {
+            sysctl: "/proc/sys".into(),
+            pstore: "/sys/fs/pstore".into(),
+            watchdog: "/dev/watchdog".into(),
+            leds: "/sys/class/leds".into(),
+        }
+    }
+
+    /// None of it is: what is not there can be neither set nor taken.
+    #[must_use]
+    pub fn of_others() -> Self {
+        let nowhere = PathBuf::from("/nonexistent");
+        Self { sysctl: nowhere.clone(), pstore: nowhere.clone(), watchdog: nowhere.clone(), leds: nowhere }
+    }
+}

@@ -2,10 +2,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::path::Path;
 
 use crate::sys::watchdog;
 
-const DEVICE: &str = "/dev/watchdog";
 /// Seconds until a hungry watchdog resets; what the Raspberry Pi's can do at most.
 const TIMEOUT: u8 = 15;
 
@@ -14,10 +14,10 @@ const TIMEOUT: u8 = 15;
 pub struct Feeder(Option<File>);
 
 impl Feeder {
-    /// Opens the watchdog, which from now on wants to be fed.
+    /// Opens the watchdog `device`, which from now on wants to be fed.
     #[must_use]
-    pub fn open() -> Self {
-        let Ok(device) = OpenOptions::new().write(true).open(DEVICE) else { return Self(None) };
+    pub fn open(device: &Path) -> Self {
+        let Ok(device) = OpenOptions::new().write(true).open(device) else { return Self(None) };
         match watchdog::set_timeout(&device, TIMEOUT) {
             Ok(seconds) => tracing::info!(seconds, "the watchdog watches"),
             Err(error) => tracing::warn!(%error, "the watchdog keeps its own time-out"),

@@ -18,8 +18,9 @@ pub struct Options {
     pub boot_fs: String,
     /// `genkan.update_patience=SECONDS`: how long a new version may take to prove itself.
     pub patience: Option<u64>,
-    /// `genkan.harden=0`: leave the kernel's settings as they are, for a kernel that others use too.
-    pub harden: bool,
+    /// `genkan.guest=1`: others use this kernel too, so what belongs to the machine as a whole is left alone: the kernel's
+    /// settings and clock, watchdog, lights, records of crashes.
+    pub is_guest: bool,
     /// Words of ours that mean nothing.
     pub unknown: Vec<String>,
 }
@@ -45,7 +46,7 @@ impl Options {
             "try" => self.on_trial = flag(value)?,
             "card" => self.card = Some(device(value)?.to_owned()),
             "boot_fs" => self.boot_fs = file_system(value)?.to_owned(),
-            "harden" => self.harden = flag(value)?,
+            "guest" => self.is_guest = flag(value)?,
             _ => return None,
         }
         Some(())
@@ -60,7 +61,7 @@ impl Default for Options {
             card: None,
             boot_fs: "vfat".to_owned(),
             patience: None,
-            harden: true,
+            is_guest: false,
             unknown: Vec::new(),
         }
     }
@@ -95,7 +96,7 @@ mod tests {
     fn our_words_are_found_among_the_kernels() {
         let options = Options::parse("console=ttyAMA0 quiet genkan.slot=b genkan.try=1 genkan.card=/dev/vda");
         assert_eq!(options.slot, Some(Slot::B));
-        assert!(options.on_trial && options.harden);
+        assert!(options.on_trial && !options.is_guest);
         assert_eq!(options.card.as_deref(), Some("/dev/vda"));
         assert_eq!(options.boot_fs, "vfat");
         assert_eq!(options.unknown, Vec::<String>::new());

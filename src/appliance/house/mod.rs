@@ -8,7 +8,6 @@ mod upkeep;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -23,7 +22,7 @@ use super::core::owner_file::OwnerFile;
 use super::core::supervision::Supervision;
 use super::core::watchdog::Watchdog;
 use super::journal::Journal;
-use super::led::{LEDS, Led};
+use super::led::Led;
 use super::owner_partition::{API_KEY, JOIN, OwnerPartition, STATUS};
 use super::power_key::PowerKey;
 use super::seams::Parts;
@@ -153,7 +152,7 @@ impl House {
             is_clock_known: false,
             heard: Heard::default(),
             clocks: Clocks { start: now, second: now, minute: None, hour: now, hungry: None },
-            led: Led::open(Path::new(LEDS), now),
+            led: Led::open(&booted.machine.leds, now),
             led_due: None,
             is_stale: true,
             ending: None,
