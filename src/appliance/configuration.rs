@@ -132,6 +132,9 @@ impl Places {
     /// Copies `from` to where the worker reads; an empty folder where there is no `from`.
     fn replace_running(&self, from: &Path) -> io::Result<()> {
         remove(&self.running)?;
+        if let Some(parent) = self.running.parent() {
+            DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+        }
         copy(from, &self.running, 0o640)?;
         chown(&self.running, None, Some(WORKER_ID))?;
         std::fs::set_permissions(&self.running, std::fs::Permissions::from_mode(0o750))?;

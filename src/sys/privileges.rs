@@ -7,7 +7,7 @@ use std::process::Command;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid, setsid};
 
 /// `CAP_NET_BIND_SERVICE` and `CAP_NET_ADMIN` of linux/capability.h.
@@ -25,7 +25,7 @@ pub struct Privileges {
     pub id: u32,
     /// Capabilities it keeps, through exec too; all others are gone for good.
     pub capabilities: &'static [u8],
-    /// Open files, soft and hard.
+    /// Open files, soft and hard; fewer where the parent may not have so many.
     pub files: u64,
     /// A descriptor of the parent that stays open in the child under its number.
     pub inherit: Option<RawFd>,
@@ -58,7 +58,7 @@ pub fn confine(command: &mut Command, privileges: Privileges) {
 
 fn give_up(privileges: &Privileges) -> Result<(), Errno> {
     setsid()?;
-    setrlimit(Resource::RLIMIT_NOFILE, privileges.files, privileges.files)?;
+    limit_files(privileges.files)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     drop_bounding(privileges.capabilities)?;
     prctl::set_keepcaps(true)?;
@@ -72,6 +72,17 @@ fn give_up(privileges: &Privileges) -> Result<(), Errno> {
     match privileges.inherit {
         Some(descriptor) => keep_open(descriptor),
         None => Ok(()),
+    }
+}
+
+/// A parent that may not raise the limit gives its own.
+fn limit_files(files: u64) -> Result<(), Errno> {
+    match setrlimit(Resource::RLIMIT_NOFILE, files, files) {
+        Err(Errno::EPERM) => {
+            let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+            setrlimit(Resource::RLIMIT_NOFILE, most, most)
+        }
+        other => other,
     }
 }
 

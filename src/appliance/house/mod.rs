@@ -74,6 +74,8 @@ pub struct House {
     led_due: Option<Instant>,
     /// Something that is shown has changed.
     is_stale: bool,
+    /// The banner that the console shows.
+    shown: Vec<String>,
     ending: Option<Ending>,
 }
 
@@ -155,6 +157,7 @@ impl House {
             led: Led::open(&booted.machine.leds, now),
             led_due: None,
             is_stale: true,
+            shown: Vec::new(),
             ending: None,
         }
     }

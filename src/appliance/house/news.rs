@@ -123,6 +123,10 @@ impl House {
             }
             Err(error) => {
                 tracing::error!(%error, "the worker cannot be started");
+                let what = "The worker cannot be started.";
+                let cure = "If it does not go by itself, report it with the log.";
+                let condition = Condition::new("BOX-03", Severity::Error, what);
+                self.notices.set(condition.because(error.to_string()).cure(cure));
                 self.supervision.handle_exit(now);
             }
         }

@@ -20,7 +20,11 @@ impl House {
             self.tell(&FromInit::Box(self.status.clone()));
             let mut shown = self.status.clone();
             shown.conditions = self.all_conditions();
-            self.journal.show(&banner(&shown, self.state()));
+            let lines = banner(&shown, self.state());
+            if lines != self.shown {
+                self.journal.show(&lines);
+                self.shown = lines;
+            }
             let text = (self.parts.status_text)(&self.status, &shown.conditions, &self.heard.summary);
             self.status_file.handle_text(text);
         }
