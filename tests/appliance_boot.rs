@@ -58,16 +58,19 @@ fn it_becomes_ready_and_ends_in_good_order() {
         for line in ["Uid:\t1000\t1000\t1000\t1000", "Groups:\t \n", "NoNewPrivs:\t1", "Seccomp:\t2"] {
             assert!(worker.contains(line), "{line:?}:\n{worker}");
         }
+        // The first status is being written.
+        std::thread::sleep(Duration::from_secs(1));
         let mounts = fs::read_to_string(guest.file("proc/1/mounts")).expect("readable");
         for line in [" /boot ext2 ro,nosuid,nodev,noexec", " /data ext4 rw,nosuid,nodev,noexec,noatime"] {
             assert!(mounts.contains(line), "{line:?}:\n{mounts}");
         }
         let config = fs::metadata(guest.file("run/genkan/config/genkan.toml")).expect("copied");
         assert_eq!((config.uid(), config.gid(), config.mode() & 0o777), (0, 1000, 0o640));
-        guest.wait_for("hs.example.com", 0, Duration::ZERO);
         let console = guest.power_off();
         assert!(console.contains("good-bye"), "{console}");
-        assert!(!console.contains("panicked"), "{console}");
+        for odd in ["panicked", "does not end", "still in use"] {
+            assert!(!console.contains(odd), "{odd}:\n{console}");
+        }
         assert_data_is_sound(&card);
         card.inside(4, |data| {
             assert!(!data.join("box/running").exists(), "the end was in good order");

@@ -99,11 +99,16 @@ pub fn shown(all: &[Condition]) -> Vec<Condition> {
     shown
 }
 
-/// A text as a sentence: a large first letter, and a full stop where it ends without a sign.
+/// A text as a sentence: a large first letter, unless the first word is the name of a file or of a place in one, and a full
+/// stop where it ends without a sign.
 #[must_use]
 pub fn sentence(text: &str) -> String {
     let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
+    let word = text.split_whitespace().next().unwrap_or_default().trim_end_matches(['.', ':', ',']);
+    let is_name = word.contains(['.', ':', '/', '_']);
+    let first =
+        letters.next().map(|first| if is_name { first.to_string() } else { first.to_uppercase().collect() });
+    let first = first.unwrap_or_default();
     let end = if text.is_empty() || text.ends_with(['.', '!', '?', ':', ')']) { "" } else { "." };
     format!("{first}{}{end}", letters.as_str())
 }
@@ -114,6 +119,14 @@ mod tests {
 
     fn condition(code: &str, severity: Severity) -> Condition {
         Condition::new(code, severity, "x")
+    }
+
+    #[test]
+    fn a_sentence_leaves_names_as_they_are() {
+        assert_eq!(sentence("no link"), "No link.");
+        assert_eq!(sentence("genkan.toml:2:1: a key too much"), "genkan.toml:2:1: a key too much.");
+        assert_eq!(sentence("wait."), "Wait.");
+        assert_eq!(sentence(""), "");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::process::Command;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::SigSet;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid, setsid};
 
 /// `CAP_NET_BIND_SERVICE` and `CAP_NET_ADMIN` of linux/capability.h.
@@ -58,6 +59,8 @@ pub fn confine(command: &mut Command, privileges: Privileges) {
 
 fn give_up(privileges: &Privileges) -> Result<(), Errno> {
     setsid()?;
+    // What PID 1 blocks to read it in order must reach a child.
+    SigSet::empty().thread_set_mask()?;
     limit_files(privileges.files)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     drop_bounding(privileges.capabilities)?;
@@ -136,6 +139,7 @@ fn keep_open(descriptor: RawFd) -> Result<(), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::signal::Signal;
 
     /// As root this shows the real thing; as anybody else, that the child does not start with more than it should have.
     #[test]
@@ -151,6 +155,7 @@ mod tests {
             assert!(command.output().is_err());
             return;
         }
+        SigSet::from(Signal::SIGTERM).thread_block().expect("a signal");
         let output = command.output().expect("it starts");
         let text = String::from_utf8(output.stdout).expect("text").replace('\t', " ");
         for line in [
@@ -158,6 +163,7 @@ mod tests {
             "Gid: 1000 1000 1000 1000",
             "Groups:  ",
             "NoNewPrivs: 1",
+            "SigBlk: 0000000000000000",
             "CapInh: 0000000000001400",
             "CapPrm: 0000000000001400",
             "CapEff: 0000000000001400",
