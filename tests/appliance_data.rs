@@ -69,12 +69,12 @@ fn it_grows_to_the_end_of_the_card_while_mounted_and_only_once() {
         assert_eq!(check(&card), DataCheck::Clean);
         let place = mounted(&card);
         fs::write(place.join("kept"), "before").expect("room");
-        data::grow(&mut card.open(), &place).expect("it grows");
+        data::grow(&mut card.open(), &place, &mut || {}).expect("it grows");
         let blocks = statvfs(&place).expect("mounted");
         let size = blocks.blocks() * blocks.fragment_size() / MIB;
         assert!((540..=572).contains(&size), "{size} MiB");
         let table = card.bytes()[..512].to_vec();
-        data::grow(&mut card.open(), &place).expect("nothing to do");
+        data::grow(&mut card.open(), &place, &mut || {}).expect("nothing to do");
         assert_eq!(card.bytes()[..512], table);
         assert_eq!(fs::read_to_string(place.join("kept")).expect("kept"), "before");
         mounts::release(&place).expect("nobody is inside");
@@ -203,7 +203,7 @@ fn after_an_erasure_no_secret_lies_on_the_card() {
         }
         mounts::release(&place).expect("nobody is inside");
         assert!(contains(&card.bytes(), SECRET), "the test finds what is there");
-        data::wipe(&card.partition(4), &card.place("data")).expect("writable");
+        data::wipe(&card.partition(4), &card.place("data"), &mut || {}).expect("writable");
         assert!(!contains(&card.bytes(), SECRET));
         assert!(matches!(check(&card), DataCheck::Unrepairable(_)));
     });

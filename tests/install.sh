@@ -6,7 +6,7 @@ PACKAGES="
 build-essential ca-certificates curl openssl
 python3 python3-pytest
 iproute2 iptables iputils-ping nftables dnsmasq-base pebble tcpdump
-dosfstools mtools util-linux
+dosfstools e2fsprogs mtools util-linux zstd
 openssh-client openssh-server postgresql postgresql-client cube2-server qstat
 "
 

@@ -103,7 +103,7 @@ impl Boot<'_> {
             Step::MountBoot => self.mount_boot(),
             Step::CheckData => self.check_data(),
             Step::SetAside => self.set_aside(),
-            Step::WipeData => done(data::wipe(&self.data_device(), &self.settings.data)),
+            Step::WipeData => self.wipe_data(),
             Step::CreateData => self.create_data(),
             Step::MountData => self.mount_data(),
             Step::GrowData => self.grow_data(),
@@ -180,6 +180,12 @@ impl Boot<'_> {
         }
     }
 
+    fn wipe_data(&mut self) -> Fact {
+        let device = self.data_device();
+        let feeder = &mut self.feeder;
+        done(data::wipe(&device, &self.settings.data, &mut || feeder.feed()))
+    }
+
     fn create_data(&mut self) -> Fact {
         let feeder = &mut self.feeder;
         let card = self.card.as_mut().expect("a plan without a card makes no partition");
@@ -194,7 +200,8 @@ impl Boot<'_> {
 
     fn grow_data(&mut self) -> Fact {
         let card = self.card.as_mut().expect("a plan without a card grows no partition");
-        done(data::grow(card, &self.settings.data))
+        let feeder = &mut self.feeder;
+        done(data::grow(card, &self.settings.data, &mut || feeder.feed()))
     }
 
     fn prepare_data(&mut self) -> io::Result<()> {

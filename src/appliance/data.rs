@@ -29,6 +29,9 @@ const ASIDE_READ: u64 = 32 * 1024 * 1024;
 const ASIDE_MAX: usize = 16 * 1024 * 1024;
 /// Growing by less is not worth a write.
 const GROWTH_MIN: u64 = 4 * 1024 * 1024;
+/// What is grown, and what is discarded, between two feedings of the watchdog.
+const GROWTH_STEP: u64 = 16 * 1024 * 1024 * 1024;
+const DISCARD_STEP: u64 = 256 * 1024 * 1024;
 
 /// Checks the file system on `device`: first what is safe to repair alone, then all of it.
 pub fn check(fsck: &Path, device: &Path, pulse: &mut dyn FnMut()) -> DataCheck {
@@ -59,9 +62,10 @@ pub fn create(card: &mut Card, pristine: &Path, pulse: &mut dyn FnMut()) -> Resu
 }
 
 /// Lets p4 and the file system mounted at `folder` reach to the end of the card.
-pub fn grow(card: &mut Card, folder: &Path) -> Result<(), String> {
+pub fn grow(card: &mut Card, folder: &Path, pulse: &mut dyn FnMut()) -> Result<(), String> {
     card.extend_data().map_err(|error| error.to_string())?;
-    grow_file_system(&card.partition(DATA), folder).map_err(|error| format!("the file system: {error}"))
+    grow_file_system(&card.partition(DATA), folder, pulse)
+        .map_err(|error| format!("the file system: {error}"))
 }
 
 /// The beginning of the file system on `device`, compressed, for whoever wants to look for what was lost.
@@ -80,18 +84,16 @@ pub fn set_aside(device: &Path) -> io::Result<Vec<u8>> {
 
 /// Destroys what p4 holds: files are overwritten where they lie, then the card is told to forget them, then the
 /// superblock goes. Wear levelling may keep copies that nobody but the card itself can reach.
-pub fn wipe(device: &Path, folder: &Path) -> io::Result<()> {
+pub fn wipe(device: &Path, folder: &Path, pulse: &mut dyn FnMut()) -> io::Result<()> {
     if mounts::data(device, folder).is_ok() {
         for secret in ["state", "box"] {
-            overwrite_all(&folder.join(secret));
+            overwrite_all(&folder.join(secret), pulse);
         }
         mounts::release(folder)?;
     }
     let file = OpenOptions::new().write(true).open(device)?;
     let size = block::size(&file)?;
-    if let Err(error) = block::discard(&file, 0, size) {
-        tracing::info!(%error, "the card does not discard");
-    }
+    discard(&file, size, pulse);
     let empty = vec![0; CHUNK];
     file.write_all_at(&empty, 0)?;
     file.sync_all()
@@ -178,25 +180,46 @@ fn set_uuid(head: &mut [u8; HEAD]) -> io::Result<()> {
     Ok(())
 }
 
-fn grow_file_system(device: &Path, folder: &Path) -> io::Result<()> {
+fn grow_file_system(device: &Path, folder: &Path, pulse: &mut dyn FnMut()) -> io::Result<()> {
     let found = superblock(device)?;
     let size = block::size(&File::open(device)?)?;
     let wanted = size / found.block_size();
     if wanted.saturating_sub(found.blocks()) * found.block_size() < GROWTH_MIN {
         return Ok(());
     }
-    block::grow_ext4(&File::open(folder)?, wanted)?;
+    let folder = File::open(folder)?;
+    let mut blocks = found.blocks();
+    while blocks < wanted {
+        blocks = wanted.min(blocks + GROWTH_STEP / found.block_size());
+        block::grow_ext4(&folder, blocks)?;
+        pulse();
+    }
     tracing::info!(mebibytes = size >> 20, "the data partition has grown");
     Ok(())
 }
 
+/// Some cards take their time: it is done in pieces.
+fn discard(file: &File, size: u64, pulse: &mut dyn FnMut()) {
+    let mut start = 0;
+    while start < size {
+        let length = DISCARD_STEP.min(size - start);
+        if let Err(error) = block::discard(file, start, length) {
+            tracing::info!(%error, "the card does not discard");
+            return;
+        }
+        start += length;
+        pulse();
+    }
+}
+
 /// Overwrites the regular files below `folder`; links are not followed.
-fn overwrite_all(folder: &Path) {
+fn overwrite_all(folder: &Path, pulse: &mut dyn FnMut()) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let Ok(kind) = entry.file_type() else { continue };
+        pulse();
         if kind.is_dir() {
-            overwrite_all(&path);
+            overwrite_all(&path, pulse);
         } else if kind.is_file()
             && let Err(error) = overwrite(&path)
         {
