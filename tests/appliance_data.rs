@@ -47,7 +47,7 @@ fn grown(size: u64) -> LoopCard {
     card
 }
 
-/// Growing while mounted takes CAP_SYS_RESOURCE, which the root of a container may lack.
+/// Growing while mounted takes `CAP_SYS_RESOURCE`, which the root of a container may lack.
 fn may_grow() -> bool {
     let status = fs::read_to_string("/proc/self/status").expect("readable");
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("it has one");

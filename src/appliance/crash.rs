@@ -75,9 +75,9 @@ fn keep(records: &[Record], folder: &Path) -> io::Result<()> {
         };
     let number = |name: &str| name.strip_suffix(".txt")?.parse::<u32>().ok();
     let next = names().filter_map(|(name, _)| number(&name)).max().map_or(1, |last| last.saturating_add(1));
-    let text: String =
+    let texts: Vec<String> =
         records.iter().map(|record| format!("==== {}\n{}\n", record.name, record.text)).collect();
-    std::fs::write(folder.join(format!("{next:08}.txt")), text)?;
+    std::fs::write(folder.join(format!("{next:08}.txt")), texts.concat())?;
     let files: Vec<(String, u64)> = names().collect();
     surplus(files, CRASHES_MAX, CRASH_BUDGET)
         .iter()

@@ -40,7 +40,8 @@ pub fn check(fsck: &Path, device: &Path, pulse: &mut dyn FnMut()) -> DataCheck {
         // 1 and 2: what a power cut leaves was put in order.
         Ok(ended) if matches!(ended.code, Some(0..=2)) => return DataCheck::Clean,
         Ok(ended) => {
-            tracing::warn!(code = ended.code, output = %last_lines(&ended.text), "the data partition needs repair")
+            let output = last_lines(&ended.text);
+            tracing::warn!(code = ended.code, output, "the data partition needs repair");
         }
         Err(error) => return unchecked(device, &format!("e2fsck: {error}")),
     }

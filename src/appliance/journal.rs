@@ -83,7 +83,9 @@ impl Journal {
     /// Shows lines on the console alone.
     pub fn show(&self, lines: &[String]) {
         let mut books = self.books();
-        lines.iter().for_each(|line| books.console.line(line));
+        for line in lines {
+            books.console.line(line);
+        }
     }
 
     /// From now on keeps warnings and errors in `folder`, and all that went before and is still in memory.

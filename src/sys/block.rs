@@ -4,16 +4,18 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
+use nix::sys::ioctl::ioctl_num_type;
+use nix::{request_code_none, request_code_read, request_code_write};
+
 /// `BLKPG` of linux/blkpg.h and its operations.
-const BLKPG: u32 = 0x1269;
+const BLKPG: ioctl_num_type = request_code_none!(0x12, 105);
 const ADD: libc::c_int = 1;
 const RESIZE: libc::c_int = 3;
-/// `_IOR(0x12, 114, size_t)` of linux/fs.h.
-const BLKGETSIZE64: u32 = 0x8008_1272;
-/// `_IO(0x12, 119)` of linux/fs.h.
-const BLKDISCARD: u32 = 0x1277;
-/// `_IOW('f', 16, __u64)` of the kernel's fs/ext4/ext4.h.
-const EXT4_IOC_RESIZE_FS: u32 = 0x4008_6610;
+/// Of linux/fs.h.
+const BLKGETSIZE64: ioctl_num_type = request_code_read!(0x12, 114, size_of::<usize>());
+const BLKDISCARD: ioctl_num_type = request_code_none!(0x12, 119);
+/// Of the kernel's fs/ext4/ext4.h.
+const EXT4_IOC_RESIZE_FS: ioctl_num_type = request_code_write!(b'f', 16, size_of::<u64>());
 
 /// `struct blkpg_partition`; start and length in bytes.
 #[repr(C)]
@@ -38,7 +40,7 @@ struct Request {
 pub fn size(device: &File) -> io::Result<u64> {
     let mut bytes = 0_u64;
     // SAFETY: BLKGETSIZE64 writes one u64, and `bytes` is one, alive during the call.
-    let result = unsafe { libc::ioctl(device.as_raw_fd(), BLKGETSIZE64 as _, &raw mut bytes) };
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), BLKGETSIZE64, &raw mut bytes) };
     checked(result).map(|()| bytes)
 }
 
@@ -71,7 +73,7 @@ fn change_partition(
     let mut request = Request { operation, flags: 0, size, data: &raw mut partition };
     // SAFETY: BLKPG reads one `blkpg_ioctl_arg` and the `blkpg_partition` of the stated size it points to; both are laid
     // out as the kernel's, initialised whole and alive during the call.
-    let result = unsafe { libc::ioctl(disk.as_raw_fd(), BLKPG as _, &raw mut request) };
+    let result = unsafe { libc::ioctl(disk.as_raw_fd(), BLKPG, &raw mut request) };
     checked(result)
 }
 
@@ -82,7 +84,7 @@ fn change_partition(
 pub fn discard(device: &File, start: u64, length: u64) -> io::Result<()> {
     let mut range = [start, length];
     // SAFETY: BLKDISCARD reads two u64, and `range` is two, alive during the call.
-    let result = unsafe { libc::ioctl(device.as_raw_fd(), BLKDISCARD as _, range.as_mut_ptr()) };
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), BLKDISCARD, range.as_mut_ptr()) };
     checked(result)
 }
 
@@ -90,7 +92,7 @@ pub fn discard(device: &File, start: u64, length: u64) -> io::Result<()> {
 pub fn grow_ext4(folder: &File, blocks: u64) -> io::Result<()> {
     let mut blocks = blocks;
     // SAFETY: EXT4_IOC_RESIZE_FS reads one u64, and `blocks` is one, alive during the call.
-    let result = unsafe { libc::ioctl(folder.as_raw_fd(), EXT4_IOC_RESIZE_FS as _, &raw mut blocks) };
+    let result = unsafe { libc::ioctl(folder.as_raw_fd(), EXT4_IOC_RESIZE_FS, &raw mut blocks) };
     checked(result)
 }
 

@@ -45,7 +45,7 @@ impl Options {
             "update_patience" => self.patience = Some(value.parse().ok()?),
             "try" => self.on_trial = flag(value)?,
             "card" => self.card = Some(device(value)?.to_owned()),
-            "boot_fs" => self.boot_fs = file_system(value)?.to_owned(),
+            "boot_fs" => file_system(value)?.clone_into(&mut self.boot_fs),
             "guest" => self.is_guest = flag(value)?,
             _ => return None,
         }

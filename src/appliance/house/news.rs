@@ -118,8 +118,9 @@ impl House {
                 self.supervision.handle_start();
                 self.watchdog.handle_start(now);
                 self.tell(&FromInit::Clock { known: self.is_clock_known });
-                let greeting = self.parts.update.greeting();
-                greeting.iter().for_each(|message| self.tell(message));
+                if let Some(message) = self.parts.update.greeting() {
+                    self.tell(&message);
+                }
             }
             Err(error) => {
                 tracing::error!(%error, "the worker cannot be started");

@@ -49,14 +49,13 @@ impl House {
     pub(super) fn keep_identity(&mut self) {
         let Some(owner) = &self.owner else { return };
         let state = self.settings.data.join("state");
-        let kept = if !self.keeps_identity {
-            if owner.has_identity() { owner.forget_identity() } else { Ok(()) }
+        let kept = if self.keeps_identity {
+            let news = identity_copy::news(&self.settings.boot, &state);
+            news.and_then(|copy| copy.map_or(Ok(()), |copy| owner.write_identity(&copy)))
+        } else if owner.has_identity() {
+            owner.forget_identity()
         } else {
-            match identity_copy::news(&self.settings.boot, &state) {
-                Ok(Some(copy)) => owner.write_identity(&copy),
-                Ok(None) => Ok(()),
-                Err(error) => Err(error),
-            }
+            Ok(())
         };
         if let Err(error) = kept {
             tracing::warn!(%error, "the copy of the box's keys on the drive GENKAN is not up to date");
@@ -112,6 +111,6 @@ impl House {
 /// Bytes free to those who are not root, and in all.
 fn space_in(folder: &Path) -> nix::Result<(u64, u64)> {
     let found = statvfs(folder)?;
-    let bytes = |blocks| u64::from(blocks) * u64::from(found.fragment_size());
+    let bytes = |blocks| blocks * found.fragment_size();
     Ok((bytes(found.blocks_available()), bytes(found.blocks())))
 }

@@ -220,13 +220,11 @@ impl BootPlan {
     }
 
     fn after_create(&mut self, fact: Fact) -> Step {
-        match fact {
-            Fact::Failed(why) => self.give_up_data(data_not_created(&why)),
-            _ => {
-                self.is_created = true;
-                Step::MountData
-            }
+        if let Fact::Failed(why) = fact {
+            return self.give_up_data(data_not_created(&why));
         }
+        self.is_created = true;
+        Step::MountData
     }
 
     /// A sound file system that cannot be mounted is not replaced: the other slot's kernel may know it.
