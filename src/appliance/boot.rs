@@ -216,14 +216,8 @@ impl Boot<'_> {
 
     fn restore_identity(&mut self) -> Fact {
         match identity_copy::restore(&self.settings.boot, &self.settings.data.join("state")) {
-            Ok(was_missing) => {
-                if was_missing {
-                    tracing::warn!(
-                        "the state is new: the box keeps its keys by the copy on the drive GENKAN"
-                    );
-                }
-                Fact::Done
-            }
+            Ok(true) => Fact::Restored,
+            Ok(false) => Fact::Done,
             Err(error) => Fact::Failed(error.to_string()),
         }
     }

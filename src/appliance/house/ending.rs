@@ -47,11 +47,11 @@ impl House {
     fn stop_worker(&mut self) {
         self.supervision.close();
         self.signal_worker(Signal::SIGTERM);
-        self.wait_while(WORKER_TIME, |house| house.worker.is_some());
+        self.wait_while(WORKER_TIME, |house, _| house.worker.is_some());
         if self.worker.is_some() {
             tracing::warn!("the worker does not end, and is ended");
             self.signal_worker(Signal::SIGKILL);
-            self.wait_while(OTHERS_TIME, |house| house.worker.is_some());
+            self.wait_while(OTHERS_TIME, |house, _| house.worker.is_some());
         }
     }
 
@@ -64,22 +64,23 @@ impl House {
     }
 
     fn stop_everybody(&mut self) {
-        // ESRCH: nobody is left.
-        if kill(EVERYBODY, Signal::SIGTERM).is_ok() {
-            self.wait_while(OTHERS_TIME, |_| kill(EVERYBODY, None).is_ok());
-            kill(EVERYBODY, Signal::SIGKILL).ok();
-            self.reap(Instant::now());
-        }
+        kill(EVERYBODY, Signal::SIGTERM).ok();
+        self.wait_while(OTHERS_TIME, |_, has_children| has_children);
+        kill(EVERYBODY, Signal::SIGKILL).ok();
+        self.reap(Instant::now());
     }
 
-    /// Goes on reading the log, reaping and feeding for at most `limit`.
-    fn wait_while(&mut self, limit: Duration, holds: impl Fn(&Self) -> bool) {
+    /// Goes on reading the log, reaping and feeding for at most `limit`; `holds` is told whether any child is left.
+    fn wait_while(&mut self, limit: Duration, holds: impl Fn(&Self, bool) -> bool) {
         let deadline = Instant::now() + limit;
-        while holds(self) && Instant::now() < deadline {
+        loop {
             self.feeder.feed();
-            let now = Instant::now();
             while let Ok(Some(_)) = self.signals.read_signal() {}
-            self.reap(now);
+            let now = Instant::now();
+            let has_children = self.reap(now);
+            if !holds(self, has_children) || now >= deadline {
+                return;
+            }
             if let Some(life) = &mut self.worker {
                 life.worker.read_log(false).iter().for_each(|line| self.journal.line(line));
             }

@@ -89,14 +89,15 @@ impl House {
         }
     }
 
-    /// Takes the status of every child that has ended, its own or not: PID 1 inherits them all.
-    pub(super) fn reap(&mut self, now: Instant) {
+    /// Takes the status of every child that has ended, its own or not: PID 1 inherits them all. Gives whether any is left.
+    pub(super) fn reap(&mut self, now: Instant) -> bool {
         loop {
             let (child, status) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(child, code)) => (child, code),
                 Ok(WaitStatus::Signaled(child, signal, _)) => (child, 128 + signal as i32),
                 Err(nix::errno::Errno::EINTR) => continue,
-                Ok(_) | Err(_) => return,
+                Ok(_) => return true,
+                Err(_) => return false,
             };
             self.handle_exit(child, status, now);
         }

@@ -8,7 +8,7 @@ mod texts;
 use crate::base::condition::Condition;
 
 use texts::{
-    config_condition, config_unreadable, crashed, data_not_created, data_recreated, data_repaired,
+    config_condition, config_unreadable, crashed, data_lost, data_not_created, data_recreated, data_repaired,
     data_unusable, identity_not_restored, mounts_failed, no_boot_partition, no_card, not_grown,
     reset_not_finished,
 };
@@ -60,6 +60,8 @@ pub enum Fact {
     Card(CardFacts),
     Boot(BootFacts),
     Data(DataCheck),
+    /// There was no database, and the copy of the keys is in its place.
+    Restored,
     /// Crashes found, one text each.
     Crashes(Vec<String>),
     Config(ConfigFacts),
@@ -107,6 +109,9 @@ pub enum Origin {
     LastGood,
     Defaults,
 }
+
+/// Codes that say already that the box begins without its state.
+const LOST: [&str; 4] = ["BOX-01", "DATA-02", "DATA-05", "DATA-06"];
 
 /// Where a boot is.
 #[derive(Debug, Clone)]
@@ -161,7 +166,7 @@ impl BootPlan {
             Step::GrowData => self.noting(&fact, not_grown, Step::PrepareData),
             Step::MountMemory => self.noting(&fact, mounts_failed, Step::PrepareData),
             Step::PrepareData => self.after_prepare(&fact),
-            Step::RestoreIdentity => self.noting(&fact, identity_not_restored, Step::KeepCrashes),
+            Step::RestoreIdentity => self.after_restore(&fact),
             Step::FinishReset => self.noting(&fact, reset_not_finished, Step::KeepCrashes),
             Step::KeepCrashes => self.after_crashes(fact),
             Step::ReadConfig => self.after_config(fact),
@@ -245,6 +250,15 @@ impl BootPlan {
             Step::KeepCrashes
         };
         self.noting(fact, mounts_failed, next)
+    }
+
+    /// A repair may have lost the database, too.
+    fn after_restore(&mut self, fact: &Fact) -> Step {
+        let is_told = self.conditions.iter().any(|told| LOST.contains(&told.code.as_str()));
+        if *fact == Fact::Restored && !is_told {
+            self.conditions.push(data_lost());
+        }
+        self.noting(fact, identity_not_restored, Step::KeepCrashes)
     }
 
     fn after_crashes(&mut self, fact: Fact) -> Step {

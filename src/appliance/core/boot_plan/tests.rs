@@ -58,6 +58,22 @@ fn damage_beyond_repair_keeps_the_identity() {
 }
 
 #[test]
+fn a_repair_that_lost_the_state_is_told_as_such() {
+    let restored = |check: DataCheck| {
+        boot(move |step| match step {
+            Step::FindCard => Some(card(true)),
+            Step::MountBoot => Some(owner(false, true)),
+            Step::CheckData => Some(Fact::Data(check.clone())),
+            Step::RestoreIdentity => Some(Fact::Restored),
+            _ => None,
+        })
+    };
+    assert_eq!(restored(DataCheck::Repaired("much".into())).1, ["DATA-01", "DATA-02"]);
+    assert_eq!(restored(DataCheck::Unrepairable("all".into())).1, ["DATA-02"], "once");
+    assert_eq!(restored(DataCheck::Unusable("new".into())).1, ["DATA-05"]);
+}
+
+#[test]
 fn reset_gives_a_new_identity_and_ends_with_its_own_removal() {
     let (steps, conditions) = boot(|step| match step {
         Step::FindCard => Some(card(true)),
@@ -122,6 +138,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
     ];
     prop_oneof![
         Just(Fact::Done),
+        Just(Fact::Restored),
         Just(Fact::Failed("f".into())),
         any::<bool>().prop_map(card),
         any::<(bool, bool)>().prop_map(|(reset, identity)| owner(reset, identity)),

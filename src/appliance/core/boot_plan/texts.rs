@@ -39,6 +39,15 @@ pub(super) fn data_recreated(why: &str) -> Condition {
     .cure("Let every machine join again with a new key; replace the card if this comes again.")
 }
 
+pub(super) fn data_lost() -> Condition {
+    Condition::new(
+        "DATA-02",
+        Severity::Error,
+        "What the box knew of its machines was lost; it has kept its keys.",
+    )
+    .cure("Let every machine join again with a new key; replace the card if this comes again.")
+}
+
 pub(super) fn data_unusable(why: &str) -> Condition {
     Condition::new(
         "DATA-05",
