@@ -2,9 +2,6 @@
 
 use super::slot::Slot;
 
-/// Longest command line that is read, in bytes; kernels hand over no more.
-pub const TEXT_MAX: usize = 8192;
-
 /// The `genkan.` words of a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
