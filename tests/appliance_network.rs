@@ -65,7 +65,7 @@ fn a_late_router_a_cable_and_another_network() {
     );
     let _router = house.dnsmasq(&["--dhcp-range=10.9.1.1,10.9.1.9,255.255.0.0,120", "--dhcp-authoritative"]);
     assert!(
-        at_home.drive(Duration::from_secs(60), |it| it.addresses().iter().any(|it| it.contains(" 10.9.1.")))
+        at_home.drive(Duration::from_mins(1), |it| it.addresses().iter().any(|it| it.contains(" 10.9.1.")))
     );
     assert_eq!(at_home.addresses().len(), 1, "the old network's address is gone");
     assert!(house.inside("ip route get 203.0.113.1 | grep -q 'via 10.9.0.1 dev eth0'"));
@@ -162,6 +162,26 @@ fn an_interface_that_comes_and_goes() {
     assert!(at_home.drive(Duration::from_secs(5), |it| it.addresses() == ["eth9 192.168.77.10/24"]));
     assert!(house.inside("ip link del eth9"));
     assert!(at_home.drive(Duration::from_secs(5), |it| it.codes()[0] == "NET-01"));
+}
+
+#[test]
+#[ignore = "needs root, ip and dnsmasq"]
+fn an_adapter_is_pulled_out_and_put_in_again() {
+    let house = House::raise("adapter", "192.168.77.1/24");
+    let router = house.dnsmasq(&["--dhcp-range=192.168.77.50,192.168.77.60,120"]);
+    let mut at_home = Box::start(&house, NetworkSettings::default(), no_time());
+    assert!(at_home.drive(Duration::from_secs(20), Box::has_address));
+    assert!(house.inside("ip link del eth0"));
+    assert!(at_home.drive(Duration::from_secs(5), |it| it.codes() == ["NET-01"]));
+    assert_eq!(at_home.children().len(), 0, "there is nothing to ask on");
+    let due = at_home.network().poll_timeout();
+    assert!(due.is_none_or(|at| at > Instant::now() + Duration::from_secs(1)), "PID 1 sleeps meanwhile");
+
+    drop(router);
+    house.plug_in("192.168.77.1/24");
+    let _router = house.dnsmasq(&["--dhcp-range=192.168.77.50,192.168.77.60,120"]);
+    assert!(at_home.drive(Duration::from_secs(20), Box::has_address), "{:?}", at_home.codes());
+    assert_eq!(at_home.codes(), [""; 0]);
 }
 
 #[test]

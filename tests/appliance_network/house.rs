@@ -35,16 +35,22 @@ impl House {
             Self { name: format!("genkan-net-{name}"), directory: tempfile::tempdir().expect("a directory") };
         let (inside, outside) = (house.inside_name(), house.router_name());
         house.remove();
+        assert!(Self::shell(&format!("ip netns add {inside} && ip netns add {outside}")));
+        house.plug_in(router);
+        Self::enter(&inside);
+        house
+    }
+
+    /// Lays the cable, with the address `router` at the router's end.
+    pub fn plug_in(&self, router: &str) {
+        let (inside, outside) = (self.inside_name(), self.router_name());
         for line in [
-            format!("ip netns add {inside} && ip netns add {outside}"),
             format!("ip -n {inside} link add eth0 type veth peer name lan0 netns {outside}"),
             format!("ip -n {outside} addr add {router} dev lan0 && ip -n {outside} link set lan0 up"),
             format!("ip -n {outside} link set lo up"),
         ] {
             assert!(Self::shell(&line), "{line}");
         }
-        Self::enter(&inside);
-        house
     }
 
     pub fn shell(line: &str) -> bool {

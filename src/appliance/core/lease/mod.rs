@@ -30,7 +30,7 @@ const REQUEST_TRIES: u32 = 4;
 /// After a message that the interface did not take, as for a moment when it has just been switched on.
 const UNSENT: Duration = Duration::from_millis(250);
 /// Between two attempts to prolong a lease (RFC 2131, section 4.4.5).
-const RENEWAL_MIN: Duration = Duration::from_secs(60);
+const RENEWAL_MIN: Duration = Duration::from_mins(1);
 /// How long a refused client holds back at most.
 const REFUSED_MAX: Duration = Duration::from_secs(32);
 
