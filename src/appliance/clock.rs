@@ -33,7 +33,7 @@ pub fn reading() -> Reading {
     Reading { monotonic: monotonic(), system: nanos(ClockId::CLOCK_REALTIME) }
 }
 
-/// Changes the system's clock. Needs CAP_SYS_TIME.
+/// Changes the system's clock. Needs `CAP_SYS_TIME`.
 pub fn apply(adjustment: Adjustment) -> io::Result<()> {
     match adjustment {
         Adjustment::Step(time) => {

@@ -3,6 +3,7 @@
 //! Standard input is the channel to PID 1, standard output the packet socket that PID 1 opened.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -115,8 +116,10 @@ impl Child {
     fn proceed(&mut self, now: Instant) -> io::Result<()> {
         let Some(client) = &mut self.client else { return Ok(()) };
         client.handle_timeout(now);
-        while let Some(transmit) = client.poll_transmit() {
-            send(&self.socket, &transmit);
+        if let Some(transmit) = client.poll_transmit()
+            && send(&self.socket, &transmit).is_err()
+        {
+            client.handle_unsent(now);
         }
         while let Some(report) = client.poll_report() {
             let line = encode(&report).ok_or(ErrorKind::InvalidData)?;
@@ -126,14 +129,10 @@ impl Child {
     }
 }
 
-/// What cannot be sent now is sent again: the client waits for an answer in any case.
-fn send(socket: &PacketSocket, transmit: &Transmit) {
+fn send(socket: &PacketSocket, transmit: &Transmit) -> io::Result<()> {
     let (destination, hardware) = match transmit.destination {
-        Destination::Everybody => (std::net::Ipv4Addr::BROADCAST, BROADCAST),
+        Destination::Everybody => (Ipv4Addr::BROADCAST, BROADCAST),
         Destination::Server { address, hardware } => (address, hardware),
     };
-    let packet = encode_packet(transmit.source, destination, &transmit.message);
-    if let Err(error) = socket.send(&packet, hardware) {
-        eprintln!("genkan lease-child: a question could not be sent: {error}");
-    }
+    socket.send(&encode_packet(transmit.source, destination, &transmit.message), hardware)
 }

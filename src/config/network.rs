@@ -161,18 +161,14 @@ fn dns<'d>(decoder: &mut Decoder<'d>, node: &'d Node) -> Vec<IpAddr> {
     }
     let mut servers = Vec::new();
     for (text, node) in texts {
-        match text.parse() {
-            Ok(address) => servers.push(address),
-            Err(_) => {
-                let problem = Problem::error("bad-address", format!("\"{text}\" is not an IP address"));
-                decoder.report(
-                    node.at,
-                    problem
-                        .because("Who looks up names cannot be found by a name.")
-                        .cure("Write it as \"192.168.1.1\" or \"2620:fe::fe\"."),
-                );
-            }
-        }
+        let Ok(address) = text.parse() else {
+            let problem = Problem::error("bad-address", format!("\"{text}\" is not an IP address"))
+                .because("Who looks up names cannot be found by a name.")
+                .cure("Write it as \"192.168.1.1\" or \"2620:fe::fe\".");
+            decoder.report(node.at, problem);
+            continue;
+        };
+        servers.push(address);
     }
     servers
 }

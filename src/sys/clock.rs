@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use time::{Date, OffsetDateTime, PrimitiveDateTime, Time};
 
 /// Lets the system's clock gain `nanos` (or lose them), by half a thousandth until it is done (adjtimex(2)). Needs
-/// CAP_SYS_TIME.
+/// `CAP_SYS_TIME`.
 pub fn slew(nanos: i64) -> io::Result<()> {
     // SAFETY: `timex` is plain integers, for which zero is a value.
     let mut request: libc::timex = unsafe { zeroed() };

@@ -23,7 +23,7 @@ pub struct PacketSocket {
 
 impl PacketSocket {
     /// Opens a socket on the interface `index` that hears IPv4 packets to the UDP port `port` and no others, without ever
-    /// waiting. Needs CAP_NET_RAW.
+    /// waiting. Needs `CAP_NET_RAW`.
     pub fn open(index: u32, port: u16) -> io::Result<Self> {
         let socket = Socket::new(Domain::PACKET, Type::DGRAM, None)?;
         socket.set_nonblocking(true)?;

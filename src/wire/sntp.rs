@@ -124,15 +124,15 @@ pub fn encode_answer(answer: &Answer, nonce: Nonce) -> [u8; LENGTH] {
 }
 
 impl Answer {
-    /// True time at the moment the answer came, and how far it may be off: the question took `elapsed`, and how that was
+    /// True time at the moment the answer came, and how far it may be off: the question took `took`, and how that was
     /// shared by the two ways is not known (RFC 4330, section 5). `near` tells the era. `None` when the server claims to
     /// have thought longer than the question took.
     #[must_use]
-    pub fn time(&self, elapsed: Duration, near: UnixNanos) -> Option<(UnixNanos, Duration)> {
+    pub fn time(&self, took: Duration, near: UnixNanos) -> Option<(UnixNanos, Duration)> {
         /// A server's clock may tick differently while it thinks, by this much.
         const TICK: i64 = 1_000_000;
         let thought = self.sent.unix(near).checked_sub(self.received.unix(near))?;
-        let travelled = i64::try_from(elapsed.as_nanos()).ok()?.checked_sub(thought)?;
+        let travelled = i64::try_from(took.as_nanos()).ok()?.checked_sub(thought)?;
         if thought < -TICK || travelled < -TICK {
             return None;
         }
@@ -259,14 +259,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), elapsed in any::<u64>(), near in any::<i64>()) {
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), took in any::<u64>(), near in any::<i64>()) {
             let mut bytes = bytes;
             if bytes.len() >= LENGTH {
                 bytes[0] = 0x24;
                 bytes[24..32].copy_from_slice(&NONCE);
             }
             if let Ok(answer) = decode_answer(&bytes, NONCE) {
-                let _ = answer.time(Duration::from_nanos(elapsed), near);
+                let _ = answer.time(Duration::from_nanos(took), near);
             }
         }
 

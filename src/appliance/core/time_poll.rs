@@ -221,8 +221,8 @@ impl TimePoll {
         if answer.is_err_and(sntp::Refusal::is_kiss) {
             self.reports.push_back(TimeReport::Shun(server));
         }
-        let elapsed = now.saturating_duration_since(pending.sent);
-        let told = answer.ok().and_then(|answer| answer.time(elapsed, self.order.near));
+        let took = now.saturating_duration_since(pending.sent);
+        let told = answer.ok().and_then(|answer| answer.time(took, self.order.near));
         if let Some((time, error)) = told {
             let error = u64::try_from(error.as_nanos()).unwrap_or(u64::MAX);
             self.answered += 1;

@@ -38,7 +38,8 @@ pub(super) fn interface(message: &RouteNetlinkMessage) -> Option<Interface> {
         hardware: hardware.unwrap_or_default(),
         is_wired: link.header.link_layer_type == LinkLayerType::Ether && is_card(link) && !is_radio,
         is_up: link.header.flags.contains(LinkFlags::Up),
-        has_link: link.header.flags.contains(LinkFlags::LowerUp) && link.header.flags.contains(LinkFlags::Up),
+        // Not before the kernel sends on it, which is a moment after the cable is seen.
+        has_link: link.header.flags.contains(LinkFlags::Running | LinkFlags::Up),
         mtu: mtu.unwrap_or_default(),
         vlan: vlan_of(link),
         ipv6: ipv6(&name),

@@ -43,7 +43,8 @@ pub(super) fn describe(step: &Step) -> String {
 }
 
 pub(super) fn interface_name(index: u32) -> Option<String> {
-    nix::net::if_::if_indextoname(index).ok()?.into_string().ok()
+    let name = nix::net::if_::if_indextoname(index).ok()?.into_string().ok()?;
+    (!name.is_empty()).then_some(name)
 }
 
 pub(super) fn up(index: u32) -> RouteNetlinkMessage {
@@ -65,8 +66,8 @@ pub(super) fn new_vlan(parent: u32, id: u16, name: &str) -> RouteNetlinkMessage 
     let mut link = LinkMessage::default();
     let vlan = LinkInfo::Data(InfoData::Vlan(vec![InfoVlan::Id(id)]));
     link.attributes = vec![
-        LinkAttribute::IfName(name.to_owned()),
         LinkAttribute::Link(parent),
+        LinkAttribute::IfName(name.to_owned()),
         LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan), vlan]),
     ];
     RouteNetlinkMessage::NewLink(link)
@@ -127,5 +128,41 @@ pub(super) fn announce_itself(index: u32) {
         && let Err(error) = std::fs::write(format!("{SYSCTL_IPV4}/{name}/arp_notify"), "1")
     {
         tracing::debug!(%error, name, "the address is not announced");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rtnetlink::packet_core::NetlinkMessage;
+
+    use super::*;
+
+    /// As iproute2 writes `ip link add link eth0 name eth0.7 type vlan id 7` (eth0 being interface 3), but for the zero that
+    /// ends the kind here.
+    #[test]
+    fn a_vlan_is_asked_for_as_iproute2_does() {
+        let mut message = NetlinkMessage::from(new_vlan(3, 7, "eth0.7"));
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        let attributes = b"\x08\0\x05\0\x03\0\0\0\
+            \x0b\0\x03\0eth0.7\0\0\
+            \x1c\0\x12\0\x09\0\x01\0vlan\0\0\0\0\
+            \x0c\0\x02\0\x06\0\x01\0\x07\0\0\0";
+        assert_eq!(bytes[4..6], 16_u16.to_ne_bytes(), "RTM_NEWLINK");
+        assert_eq!(bytes[32..], attributes[..]);
+    }
+
+    #[test]
+    fn what_is_so_already_is_no_failure() {
+        let way = Way { interface: 2, prefix: Ipv4Net::default(), via: None, on_link: false };
+        let error = io::Error::from_raw_os_error;
+        assert!(is_so_already(&Step::AddWay(way), &error(libc::EEXIST)));
+        assert!(is_so_already(&Step::RemoveWay(way), &error(libc::ESRCH)));
+        assert!(!is_so_already(&Step::AddWay(way), &error(libc::ENETUNREACH)));
+        assert_eq!(
+            describe(&Step::AddWay(Way { interface: u32::MAX, ..way })),
+            "set the route to 0.0.0.0/0 over interface 4294967295"
+        );
     }
 }

@@ -25,7 +25,7 @@ const SAVED_FILE: &str = "lease";
 const SAVED_MAX: u64 = 8 * 1024;
 /// Before a child that ended is started again: doubled each time, up to the last.
 const RESTART_FIRST: Duration = Duration::from_secs(1);
-const RESTART_MAX: Duration = Duration::from_secs(60);
+const RESTART_MAX: Duration = Duration::from_mins(1);
 
 /// A lease, and whose it was: another interface must not claim it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,7 +107,8 @@ impl AddressKeeper {
     /// started, whose channel is to be waited on.
     pub fn follow(&mut self, carrier: Option<&Interface>, places: &Places, now: Instant) -> io::Result<bool> {
         let Some(carrier) = carrier.filter(|carrier| carrier.is_up) else {
-            self.child = None;
+            // Nothing is due until there is an interface again, and that is told by another way.
+            (self.child, self.restart) = (None, None);
             return Ok(false);
         };
         if self.interface != Some(carrier.index) {

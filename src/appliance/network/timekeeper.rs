@@ -88,7 +88,7 @@ impl Timekeeper {
     pub fn handle_ready(&mut self, now: Instant) {
         let Some(child) = &mut self.child else { return };
         match child.receive::<TimeReport>() {
-            Ok(reports) => reports.into_iter().for_each(|report| self.take(report, now)),
+            Ok(reports) => reports.iter().for_each(|report| self.take(report, now)),
             Err(end) => {
                 tracing::warn!(%end, "the time child gave no result");
                 self.end_round(now);
@@ -202,14 +202,14 @@ impl Timekeeper {
         })
     }
 
-    fn take(&mut self, report: TimeReport, now: Instant) {
+    fn take(&mut self, report: &TimeReport, now: Instant) {
         match report {
             TimeReport::Sample(sample) => {
                 tracing::debug!(server = %sample.server, "a time server answered");
-                let adjustment = self.sync.handle_sample(sample, clock::reading(), now);
+                let adjustment = self.sync.handle_sample(*sample, clock::reading(), now);
                 self.adjust(adjustment);
             }
-            TimeReport::Shun(server) => self.sync.handle_shun(server, now),
+            TimeReport::Shun(server) => self.sync.handle_shun(*server, now),
             TimeReport::Done { asked } => {
                 tracing::debug!(asked, "the round is over");
                 self.end_round(now);

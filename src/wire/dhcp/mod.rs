@@ -1,4 +1,4 @@
-//! DHCPv4 (RFC 2131; options of RFC 2132, RFC 3396 and RFC 3442): how a machine without an address asks the router for one.
+//! DHCP of IPv4 (RFC 2131; options of RFC 2132, RFC 3396 and RFC 3442): how a machine without an address asks the router for one.
 //!
 //! Ethernet only. What a stranger wrote is read without trust: a value of the wrong length counts as absent, a list is cut at
 //! its limit, and only a message that could be none at all is an error.

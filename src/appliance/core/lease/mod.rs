@@ -27,8 +27,10 @@ const JITTER: Duration = Duration::from_secs(1);
 const REBOOT_TRIES: u32 = 2;
 /// Requests for an offer, before another is looked for.
 const REQUEST_TRIES: u32 = 4;
+/// After a message that the interface did not take, as for a moment when it has just been switched on.
+const UNSENT: Duration = Duration::from_millis(250);
 /// Between two attempts to prolong a lease (RFC 2131, section 4.4.5).
-const RENEWAL_MIN: Duration = Duration::from_secs(60);
+const RENEWAL_MIN: Duration = Duration::from_mins(1);
 /// How long a refused client holds back at most.
 const REFUSED_MAX: Duration = Duration::from_secs(32);
 
@@ -186,6 +188,12 @@ impl LeaseClient {
     /// The message to send now.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.outgoing.take()
+    }
+
+    /// The message that was just given could not be sent: it is made again in a moment, and does not count.
+    pub fn handle_unsent(&mut self, now: Instant) {
+        self.tries = self.tries.saturating_sub(1);
+        self.next = now + UNSENT;
     }
 
     /// What became of the address.

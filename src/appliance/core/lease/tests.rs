@@ -258,6 +258,23 @@ fn without_a_link_nothing_is_asked_and_with_it_the_same_address() {
 }
 
 #[test]
+fn what_could_not_be_sent_is_said_again_soon() {
+    let mut house = House::new(Some(House::new(None).bind()));
+    for _ in 0..20 {
+        let before = house.now;
+        assert_eq!(house.next_question().message.kind, Kind::Request, "none of these tries counts");
+        assert!(house.now - before <= UNSENT);
+        house.client.handle_unsent(house.now);
+    }
+    let mut bound = House::new(None);
+    bound.bind();
+    let first = bound.next_question();
+    bound.client.handle_unsent(bound.now);
+    let (at, second) = (bound.now, bound.next_question());
+    assert_eq!((second.destination, bound.now - at), (first.destination, UNSENT));
+}
+
+#[test]
 fn what_is_no_answer_to_the_question_is_passed_over() {
     let mut house = House::new(None);
     let discover = house.next_question();

@@ -77,8 +77,8 @@ fn no_address(standing: &Standing<'_>, index: u32) -> Option<Condition> {
         ));
     }
     let what = "The router gives the box no address.";
-    let seconds = standing.waiting.as_secs();
-    let why = format!("Nobody has answered on {name} for {seconds} s (DHCP). The box keeps asking.");
+    // Without how long it has been: each new text is written to the card.
+    let why = format!("Nobody answers on {name} (DHCP). The box keeps asking.");
     Some(Condition::new("NET-03", Severity::Error, what).because(why).cure(
         "Switch the router on and wait two minutes; look whether its DHCP server is on. Or give the box an address of its own: mode = \"static\" in [network] of genkan.toml.",
     ))

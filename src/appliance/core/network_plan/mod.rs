@@ -250,11 +250,10 @@ pub fn dns(settings: &NetworkSettings, lease: Option<&Lease>) -> Vec<IpAddr> {
 /// The text of resolv.conf(5) for the worker's resolver.
 #[must_use]
 pub fn resolver_file(settings: &NetworkSettings, lease: Option<&Lease>) -> String {
-    let servers: String =
-        dns(settings, lease).iter().map(|server| format!("nameserver {server}\n")).collect();
-    let domain = lease.and_then(|lease| lease.domain.as_deref()).unwrap_or_default();
-    let search = if domain.is_empty() { String::new() } else { format!("search {domain}\n") };
-    format!("# Written by genkan from [network] and the router.\n{search}{servers}")
+    let mut lines = vec!["# Written by genkan from [network] and the router.".to_owned()];
+    lines.extend(lease.and_then(|lease| lease.domain.as_ref()).map(|domain| format!("search {domain}")));
+    lines.extend(dns(settings, lease).iter().map(|server| format!("nameserver {server}")));
+    lines.join("\n") + "\n"
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ fn perform(present: &mut Present, steps: &[Step]) {
             }
             Step::RemoveWay(way) => present.ways.retain(|have| *have != way),
             Step::RemoveAddress { index, address } => {
-                present.addresses.retain(|have| *have != (index, address))
+                present.addresses.retain(|have| *have != (index, address));
             }
             Step::AddAddress { index, address } => present.addresses.push((index, address)),
             Step::AddWay(way) => present.ways.push(way),
@@ -236,7 +236,7 @@ fn every_trouble_says_what_to_do() {
     let settings = NetworkSettings::default();
     let present = box_with(&["eth0"]);
     for choice in [Choice::Nothing, Choice::NoLink(2), Choice::Linked(2)] {
-        let waiting = Duration::from_secs(60);
+        let waiting = Duration::from_mins(1);
         let refused = Some("eth0: adding an address: not permitted");
         let standing =
             Standing { settings: &settings, present: &present, choice, lease: None, waiting, refused };

@@ -6,7 +6,7 @@ use super::TimeSync;
 use crate::base::condition::{Condition, Severity};
 
 /// Servers that can be reached answer within this time of the start.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Codes of the network's troubles that leave the clock unknown.
 const CAUSES: [&str; 4] = ["NET-01", "NET-02", "NET-03", "NET-04"];

@@ -15,7 +15,7 @@ use crate::wire::sntp::UnixNanos;
 use super::time_poll::SERVERS_MAX;
 
 /// After a round that gave the time. A Pi's quartz is off by some hundredths of a second in an hour.
-const INTERVAL: Duration = Duration::from_secs(3600);
+const INTERVAL: Duration = Duration::from_hours(1);
 /// After the first round without a result; twice as long after each, up to the last.
 const RETRY_FIRST: Duration = Duration::from_secs(4);
 const RETRY_MAX: Duration = Duration::from_secs(64);
@@ -26,7 +26,7 @@ const LONELY: Duration = Duration::from_secs(20);
 /// No single server may move a known clock by more than this.
 const LONELY_STEP: i64 = 600 * SECOND;
 /// A server that refused is left alone for this long.
-const SHUNNED_FOR: Duration = Duration::from_secs(24 * 3600);
+const SHUNNED_FOR: Duration = Duration::from_hours(24);
 /// A clock that is off by more is set; by less, it is made to run faster or slower until it is right.
 const STEP: i64 = SECOND / 2;
 /// A child's sample is of this round.
