@@ -102,7 +102,9 @@ mod tests {
             if let Some(message) = Tsmp::decode(&payload) {
                 let again = message.encode();
                 prop_assert_eq!(Tsmp::decode(&again), Some(message));
-                let shared = again.len().min(payload.len());
+                // Half a port in a pong is none.
+                let whole = if kind == TYPE_PONG && body.len() < 10 { 9 } else { again.len() };
+                let shared = whole.min(payload.len());
                 prop_assert_eq!(&again[..shared], &payload[..shared]);
             }
         }
