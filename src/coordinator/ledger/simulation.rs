@@ -385,6 +385,43 @@ fn hosts(value: u8) -> BTreeMap<String, ipnet::IpNet> {
     hosts
 }
 
+/// Lives that only differ from others in what went on between two messages.
+fn assert_told(steps: impl IntoIterator<Item = Step>) {
+    let mut world = World::new();
+    // The one user's nodes see each other and nobody else.
+    for step in [Step::RenameUser { value: 1 }, Step::Policy { value: 4 }].into_iter().chain(steps) {
+        world.run(step);
+    }
+    world.listen(0);
+}
+
+#[test]
+fn who_came_while_the_viewer_was_somebody_else_is_told() {
+    let join = |machine, key| Step::Join { machine, key, new_node_key: false };
+    let (as_own, as_tagged) = (0, 2);
+    assert_told([
+        join(5, as_own),
+        Step::Attach { machine: 5 },
+        join(5, as_tagged),
+        join(1, as_own),
+        join(5, as_own),
+    ]);
+}
+
+#[test]
+fn who_went_while_the_viewer_was_somebody_else_is_told() {
+    let join = |machine, key| Step::Join { machine, key, new_node_key: false };
+    let (as_own, as_tagged) = (0, 2);
+    assert_told([
+        join(5, as_own),
+        join(1, as_own),
+        Step::Attach { machine: 5 },
+        join(5, as_tagged),
+        Step::Delete { node: 3 },
+        join(5, as_own),
+    ]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
