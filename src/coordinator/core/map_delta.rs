@@ -4,7 +4,10 @@
 //! changes fold into one message.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use crate::wire::control::{MapResponse, Node, NodeId, PeerChange, UserId};
 use crate::wire::key::DiscoPublic;
@@ -13,7 +16,8 @@ use super::map_builder::{packet_filters, profiles, seen_by, self_node};
 use super::relay_map::{self, Origin};
 use super::snapshot::{NodeEntry, Snapshot};
 
-/// Which nodes to compare.
+/// Which nodes to compare: those that looked different to the viewer after any step since it was told last, even if it
+/// was not to see them just then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     Nodes(BTreeSet<NodeId>),
@@ -21,6 +25,18 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// The scope of one step, in which `nodes` changed of those that `viewer` saw before or sees after, itself included.
+    ///
+    /// Where the step makes the viewer see others than before, it is everything. The two ends of several steps do not tell:
+    /// a viewer may become somebody else and then itself again, and of what happened in between it was sent nothing.
+    #[must_use]
+    pub fn of_step(viewer: NodeId, before: &Snapshot, after: &Snapshot, nodes: BTreeSet<NodeId>) -> Self {
+        if nodes.contains(&viewer) && sight(before, viewer) != sight(after, viewer) {
+            return Self::Everything;
+        }
+        Self::Nodes(nodes)
+    }
+
     fn nodes(&self) -> BTreeSet<NodeId> {
         match self {
             Self::Nodes(nodes) => nodes.clone(),
@@ -43,7 +59,7 @@ impl Delta<'_> {
     /// `known_users` are those it has profiles of; those sent are added.
     #[must_use]
     pub fn message(&self, scope: &Scope, known_users: &mut BTreeSet<UserId>) -> Option<MapResponse> {
-        let is_whole = *scope == Scope::Everything || self.has_viewer_moved();
+        let is_whole = *scope == Scope::Everything;
         let mut message = MapResponse::default();
         self.add_own(&mut message);
         let candidates = if is_whole { self.candidates() } else { scope.nodes() };
@@ -52,18 +68,6 @@ impl Delta<'_> {
         }
         self.add_profiles(is_whole, &mut message, known_users);
         (message != MapResponse::default()).then_some(message)
-    }
-
-    /// Whether the viewer itself differs in what decides whom it sees.
-    fn has_viewer_moved(&self) -> bool {
-        if self.is_viewer_same() {
-            return false;
-        }
-        let facts = |snapshot: &Snapshot| {
-            let record = snapshot.node(self.viewer)?;
-            Some((record.expired, record.user, record.tags.clone(), record.ipv4, record.routes()))
-        };
-        facts(self.before) != facts(self.after)
     }
 
     fn is_viewer_same(&self) -> bool {
@@ -137,6 +141,14 @@ impl Delta<'_> {
         known.extend(&wanted);
         message.user_profiles = profiles(self.after, wanted);
     }
+}
+
+/// What of a node decides whom it sees under one policy; users' names are the policy's matter.
+type Sight<'a> = (bool, Option<UserId>, &'a [String], Ipv4Addr, Vec<IpNet>);
+
+fn sight(snapshot: &Snapshot, viewer: NodeId) -> Option<Sight<'_>> {
+    let record = snapshot.node(viewer)?;
+    Some((record.expired, record.user, &record.tags, record.ipv4, record.routes()))
 }
 
 fn shown(snapshot: &Snapshot, viewer: NodeId, node: NodeId) -> Option<&Arc<NodeEntry>> {

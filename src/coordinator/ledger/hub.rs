@@ -158,8 +158,9 @@ impl State {
             }
         }
         for (viewer, nodes) in news {
+            let scope = Scope::of_step(viewer, before, after, nodes);
             for mailbox in self.mailboxes.get(&viewer).into_iter().flatten() {
-                mailbox.put(Batch::new(Scope::Nodes(nodes.clone()), after));
+                mailbox.put(Batch::new(scope.clone(), after));
             }
         }
     }

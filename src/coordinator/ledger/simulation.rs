@@ -345,9 +345,9 @@ fn assert_distinct<T: Ord>(values: impl Iterator<Item = T>) {
     assert_eq!(all.into_iter().collect::<BTreeSet<_>>().len(), count);
 }
 
-/// One of two prefixes, or the way to the internet.
+/// One of two prefixes, the way to the internet, or half of it, in which the tailnet's own addresses are.
 fn route(value: u8) -> ipnet::IpNet {
-    let text = ["192.168.1.0/24", "10.0.0.0/8", "0.0.0.0/0"][usize::from(value / 4 % 3)];
+    let text = ["192.168.1.0/24", "10.0.0.0/8", "0.0.0.0/0", "0.0.0.0/1"][usize::from(value / 4 % 4)];
     text.parse().expect("a test prefix")
 }
 
@@ -383,6 +383,43 @@ fn hosts(value: u8) -> BTreeMap<String, ipnet::IpNet> {
         hosts.remove("machine-a");
     }
     hosts
+}
+
+/// Lives that only differ from others in what went on between two messages.
+fn assert_told(steps: impl IntoIterator<Item = Step>) {
+    let mut world = World::new();
+    // The one user's nodes see each other and nobody else.
+    for step in [Step::RenameUser { value: 1 }, Step::Policy { value: 4 }].into_iter().chain(steps) {
+        world.run(step);
+    }
+    world.listen(0);
+}
+
+#[test]
+fn who_came_while_the_viewer_was_somebody_else_is_told() {
+    let join = |machine, key| Step::Join { machine, key, new_node_key: false };
+    let (as_own, as_tagged) = (0, 2);
+    assert_told([
+        join(5, as_own),
+        Step::Attach { machine: 5 },
+        join(5, as_tagged),
+        join(1, as_own),
+        join(5, as_own),
+    ]);
+}
+
+#[test]
+fn who_went_while_the_viewer_was_somebody_else_is_told() {
+    let join = |machine, key| Step::Join { machine, key, new_node_key: false };
+    let (as_own, as_tagged) = (0, 2);
+    assert_told([
+        join(5, as_own),
+        join(1, as_own),
+        Step::Attach { machine: 5 },
+        join(5, as_tagged),
+        Step::Delete { node: 3 },
+        join(5, as_own),
+    ]);
 }
 
 proptest! {

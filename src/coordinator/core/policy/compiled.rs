@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::wire::control::{FilterRule, NetPortRange, NodeId, PortRange};
 
 use super::node_set::NodeSet;
-use super::selector::{held_prefixes, leads_out, overlaps, receives_any_of};
+use super::selector::{leads_out, overlaps, receives_any_of};
 use super::span::{Span, spell};
 use super::visibility::Visibility;
 use super::{Subject, covers, is_exit_route};
@@ -80,22 +80,17 @@ impl Compiled {
     }
 
     /// Whether `viewer` is shown `route`, an approved route of a node that it sees: some rule lets packets go between
-    /// the two, in one direction or the other.
+    /// the two, in one direction or the other. No third node matters, so that a change of one is no news of another.
     #[must_use]
     pub fn shows_route(&self, viewer: NodeId, route: &IpNet) -> bool {
         let Some(&position) = self.positions.get(&viewer) else { return false };
         let subject = &self.subjects[position];
         self.clauses.iter().any(|clause| {
             let targets = || clause.targets.iter().map(|(target, _)| target);
-            let is_source = || {
-                clause
-                    .sources
-                    .spans
-                    .iter()
-                    .any(|span| held_prefixes(subject).any(|held| span.overlaps(&held)))
-            };
+            let spans = || clause.sources.spans.iter();
+            let is_source = || spans().any(|span| span.holds_any_of(subject));
             let is_destination = || targets().any(|target| !target.spelt_for(position, subject).is_empty());
-            let comes_from = || clause.sources.spans.iter().any(|span| span.overlaps(route));
+            let comes_from = || spans().any(|span| span.is_behind(route));
             (targets().any(|target| target.opens(route)) && is_source())
                 || (!is_exit_route(route) && comes_from() && is_destination())
         })

@@ -75,8 +75,7 @@ impl Selector {
         match self {
             Self::Prefix(prefix) => vec![Span::Prefix(*prefix)],
             Self::Any => {
-                let routes = subjects.iter().flat_map(|subject| &subject.routes);
-                let inner = routes.filter(|route| !is_exit_route(route)).map(|route| Span::Prefix(*route));
+                let inner = subjects.iter().flat_map(inner_routes).map(|route| Span::Prefix(*route));
                 tailnet_ranges().into_iter().chain(inner).collect()
             }
             _ => {
@@ -101,9 +100,14 @@ pub(super) fn leads_out(prefix: &IpNet) -> bool {
 }
 
 /// Its own addresses and what is behind its routes, exits excepted.
-pub(super) fn held_prefixes(subject: &Subject) -> impl Iterator<Item = IpNet> + '_ {
+fn held_prefixes(subject: &Subject) -> impl Iterator<Item = IpNet> + '_ {
     let own = [IpAddr::V4(subject.ipv4), IpAddr::V6(subject.ipv6)].map(IpNet::from);
-    own.into_iter().chain(subject.routes.iter().filter(|route| !is_exit_route(route)).copied())
+    own.into_iter().chain(inner_routes(subject).copied())
+}
+
+/// Its routes, exits excepted.
+pub(super) fn inner_routes(subject: &Subject) -> impl Iterator<Item = &IpNet> {
+    subject.routes.iter().filter(|route| !is_exit_route(route))
 }
 
 fn holds_any_of(subject: &Subject, prefix: &IpNet) -> bool {

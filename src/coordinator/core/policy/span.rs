@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::Subject;
-use super::selector::overlaps;
+use super::selector::{inner_routes, overlaps};
 
 /// Shared address space (RFC 6598), from which nodes get their IPv4 addresses.
 const CGNAT: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10);
@@ -18,7 +18,7 @@ const ULA: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfd7a, 0x115c, 0xa1e0, 0
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Span {
     Prefix(IpNet),
-    /// First and last address, both in it.
+    /// First and last address, both in it; of the tailnet's own.
     Range(Ipv4Addr, Ipv4Addr),
 }
 
@@ -50,13 +50,19 @@ impl Span {
         }
     }
 
-    pub(super) fn overlaps(&self, other: &IpNet) -> bool {
-        match (self, other) {
-            (Self::Prefix(prefix), _) => overlaps(prefix, other),
-            (Self::Range(first, last), IpNet::V4(other)) => {
-                other.network() <= *last && *first <= other.broadcast()
-            }
-            (Self::Range(..), IpNet::V6(_)) => false,
+    /// Whether it has an address of `subject`, or one behind a route of it.
+    pub(super) fn holds_any_of(&self, subject: &Subject) -> bool {
+        let own = [IpAddr::V4(subject.ipv4), IpAddr::V6(subject.ipv6)];
+        own.into_iter().any(|address| self.contains(address))
+            || inner_routes(subject).any(|route| self.is_behind(route))
+    }
+
+    /// Whether packets from it may come by `route`. Those from the tailnet's own addresses come from the nodes themselves,
+    /// also where the route is so wide that they are in it.
+    pub(super) fn is_behind(&self, route: &IpNet) -> bool {
+        match self {
+            Self::Prefix(prefix) => !is_in_tailnet(prefix.network()) && overlaps(prefix, route),
+            Self::Range(..) => false,
         }
     }
 }

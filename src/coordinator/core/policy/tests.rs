@@ -151,6 +151,22 @@ fn a_route_makes_its_router_source_and_destination() {
 }
 
 #[test]
+fn which_routes_are_shown_is_a_matter_of_the_two_and_no_third() {
+    let tag = || Selector::Tag("tag:a".into());
+    let inner: IpNet = "192.168.1.0/24".parse().expect("a prefix");
+    let half: IpNet = "0.0.0.0/1".parse().expect("a prefix");
+    let to_inner = to(Selector::Prefix(inner), 80);
+    let policy = policy(vec![rule(vec![tag()], vec![to_inner, to(Selector::User("u@".into()), 22)])]);
+    let router = Subject { routes: vec![half], ..subject(1, Some("u"), &[]) };
+    let third = subject(2, None, &["tag:a"]);
+    for subjects in [vec![router.clone()], vec![router, third]] {
+        let compiled = compile(&policy, &subjects);
+        assert!(!compiled.shows_route(NodeId(1), &inner), "a node is not behind another's route");
+        assert!(!compiled.shows_route(NodeId(1), &half), "nor does it send from there");
+    }
+}
+
+#[test]
 fn protocols_keep_their_rules_apart() {
     let mut udp = rule(vec![Selector::Any], vec![to(prefix("100.64.0.2/32"), 53)]);
     udp.protocols = vec![17];
