@@ -5,10 +5,8 @@ set -eu
 PACKAGES="
 build-essential ca-certificates curl openssl
 python3 python3-pytest
-iproute2 iptables iputils-ping nftables dnsmasq-base pebble tcpdump
-dosfstools e2fsprogs mtools util-linux zstd
 iproute2 iptables iputils-ping nftables chrony dnsmasq-base pebble tcpdump
-dosfstools mtools util-linux
+dosfstools e2fsprogs mtools util-linux zstd
 openssh-client openssh-server postgresql postgresql-client cube2-server qstat
 "
 
