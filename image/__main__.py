@@ -38,7 +38,7 @@ def build() -> None:
         sbom.write(parts)
         licences.write(parts)
     card.build(built, packages.tree("raspi-firmware") / "usr" / "lib" / "raspi-firmware")
-    virt.build()
+    virt.build(packages.tree("u-boot-qemu") / "usr" / "lib" / "u-boot" / "qemu_arm64" / "u-boot.bin")
     contents.check(entries)
     build_info.write(built)
 

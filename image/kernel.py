@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -94,3 +95,11 @@ def _collect(objects: Path, done: Path) -> None:
     shutil.copyfile(objects / ".config", done / "config")
     shutil.copyfile(objects / "include" / "config" / "kernel.release", done / "release")
     device_trees.collect(boot / "dts" / "broadcom", done)
+
+
+if __name__ == "__main__":
+    # `python3 -m image.kernel CONFIG`: whether a finished configuration has all that genkan.config asks for.
+    try:
+        assert_survived(FRAGMENT.read_text(), Path(sys.argv[1]).read_text())
+    except Failed as problem:
+        sys.exit(f"image: {problem}")
