@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from image import boards, contents, cpio, from_tree, root
+from image import boards, contents, cpio, from_tree, hardening, root
 from image.steps import Failed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,6 +131,20 @@ def test_each_script_is_sound_and_calls_the_image_s_code() -> None:
     for name, action in (("post-build", "complete"), ("post-fakeroot", "prune"), ("post-image", "card")):
         text = (TREE / "board" / "genkan" / f"{name}.sh").read_text()
         assert f"python3 -m image.from_tree {action} " in text
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed")
+def test_what_rustc_hands_over_is_linked_to_a_static_pie(tmp_path: Path) -> None:
+    """With this machine's gcc: which of its words win does not depend on the C library."""
+    (tmp_path / "hello.c").write_text("int main(void) { return 7; }")
+    program = tmp_path / "hello"
+    wrapper = TREE / "package" / "genkan" / "static-pie.sh"
+    command = (wrapper, "-static", "-no-pie", "-fPIE", "-s", tmp_path / "hello.c", "-o", program)
+    subprocess.run(command, check=True, env={**os.environ, "GENKAN_CC": "gcc"})
+    wanted = hardening.EXPECTED["x86_64"]
+    found = hardening.hardening(program)
+    assert {name: found[name] for name in wanted if name != "machine"} == {name: wanted[name] for name in wanted if name != "machine"}
+    assert subprocess.run(program).returncode == 7
 
 
 def test_pruning_leaves_the_listed_root(tmp_path: Path) -> None:
