@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from . import build_info, card, contents, kernel, licences, root, sbom, virt
+from . import build_info, card, contents, kernel, licences, packages, root, sbom, virt
 from .layout import OUT, WORK, build_time
 from .steps import Failed, step
 
@@ -34,10 +34,11 @@ def build() -> None:
     built = kernel.build()
     entries = root.build()
     with step("bill of materials, licences"):
-        sbom.write()
-        licences.write()
-    card.build(built)
-    virt.build()
+        parts = packages.parts()
+        sbom.write(parts)
+        licences.write(parts)
+    card.build(built, packages.tree("raspi-firmware") / "usr" / "lib" / "raspi-firmware")
+    virt.build(packages.tree("u-boot-qemu") / "usr" / "lib" / "u-boot" / "qemu_arm64" / "u-boot.bin")
     contents.check(entries)
     build_info.write(built)
 

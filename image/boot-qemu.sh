@@ -4,10 +4,12 @@
 # The card's own boot.scr starts the slot, by U-Boot; -k skips U-Boot and takes kernel and root from slot A by -kernel and -initrd.
 # GENKAN_ARGUMENTS are added to the kernel's command line.
 # -c CARD boots that file itself and keeps what happens to it. -l sends the console to a file instead of this terminal.
+# GENKAN_OUT is another folder than target/image to take it from.
 # The guest's ports 80, 443 and 8080 are this machine's 10080, 10443 and 18080. End with Ctrl-A x.
 set -eu
 
-image=$(cd "$(dirname "$0")/../target/image" && pwd)
+here=$(cd "$(dirname "$0")" && pwd)
+image=${GENKAN_OUT:-$here/../target/image}
 direct='' card='' log=''
 while getopts kc:l: option; do
     case $option in
@@ -38,7 +40,7 @@ else
     settings=$image/qemu/u-boot-settings.img
     if [ -n "${GENKAN_ARGUMENTS:-}" ]; then
         settings=$work/settings.img
-        { cat "$image/../../image/qemu/u-boot.env"; echo "genkan_arguments=$GENKAN_ARGUMENTS"; } | mkenvimage -s 0x40000 -o "$settings" -
+        { cat "$here/qemu/u-boot.env"; echo "genkan_arguments=$GENKAN_ARGUMENTS"; } | mkenvimage -s 0x40000 -o "$settings" -
         truncate -s 64M "$settings"
     fi
     set -- -bios "$image/qemu/u-boot.bin" -drive "if=pflash,unit=1,format=raw,readonly=on,file=$settings" "$@"

@@ -6,8 +6,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from . import packages
-from .layout import BOARDS, OUT, binary, build_time, commit, version
+from . import boards, packages
+from .layout import OUT, binary, build_time, commit, version
 from .steps import run
 
 TOOLS = {"gcc": ("aarch64-linux-gnu-gcc", "--version"), "genimage": ("genimage", "--version"), "mke2fs": ("mke2fs", "-V"), "mkfs.vfat": ("mkfs.vfat", "--help"), "mtools": ("mtools", "--version"), "zstd": ("zstd", "--version")}  # fmt: skip
@@ -15,7 +15,7 @@ TOOLS = {"gcc": ("aarch64-linux-gnu-gcc", "--version"), "genimage": ("genimage",
 
 def write(kernel: Path) -> None:
     facts = {
-        "version": version(), "commit": commit(), "built": build_time(), "boards": list(BOARDS),
+        "version": version(), "commit": commit(), "built": build_time(), "boards": list(boards.ALL),
         "binary": _file(binary("aarch64")),
         "kernel": {"release": (kernel / "release").read_text().strip(), "key": kernel.name, "image": _file(kernel / "Image")},
         "debian": [{"name": package.name, "version": package.version, "architecture": package.architecture} | _file(package.archive)

@@ -5,21 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from . import owner, slot
+from . import boards, owner, slot
 from .layout import IMAGE, OUT, WORK, build_time
 from .steps import run, step
 
 LOG = OUT / "genimage.log"
 
 
-def build(kernel: Path) -> None:
+def build(kernel: Path, firmware: Path, names: Sequence[str] = boards.ALL) -> None:
     """Writes genkan.img, .zst and .sha256; the partitions' files stay in work/tree."""
     tree = WORK / "tree"
     with step("partitions' files"):
-        owner.build(tree / "owner")
-        slot.build(kernel, tree / "slot-a")
+        owner.build(firmware, tree / "owner", names)
+        slot.build(kernel, firmware, tree / "slot-a", names)
         shutil.copytree(tree / "slot-a", tree / "slot-b")
         for path in [tree, *tree.rglob("*")]:
             os.utime(path, (build_time(), build_time()))

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import stat
+from collections.abc import Sequence
 
+from . import boards
 from .cpio import Entry
-from .layout import IMAGE, OUT, WORK
+from .layout import IMAGE, OUT, ROOT, WORK
 from .steps import Failed, say
 
 LIST = IMAGE / "files.txt"
 SIZES = OUT / "files-with-sizes.txt"
 
 
-def check(root: list[Entry]) -> None:
-    """Writes files-with-sizes.txt; fails with what differs from files.txt."""
+def check(root: list[Entry], names: Sequence[str] = boards.ALL) -> None:
+    """Writes files-with-sizes.txt; fails with what differs from files.txt, but for the files of other boards than these."""
     rows = dict([*_root(root), *_partitions()])
     SIZES.write_text("".join(f"{size:>9}  {row}\n" for row, size in rows.items()))
-    listed = {line for line in LIST.read_text().splitlines() if line and not line.startswith("#")}
+    foreign = boards.foreign(names)
+    listed = {line for line in lines() if line.split()[-1] not in foreign}
     added, lost = sorted(rows.keys() - listed), sorted(listed - rows.keys())
     if added or lost:
         rest = "\n".join([*(f"  + {row}" for row in added), *(f"  - {row}" for row in lost)])
-        raise Failed(f"the card's files are not those of {LIST.relative_to(IMAGE.parent)}:\n{rest}")
-    say(f"{len(rows)} files, as listed in {LIST.relative_to(IMAGE.parent)}; their sizes: {SIZES.relative_to(IMAGE.parent)}")
+        raise Failed(f"the card's files are not those of {LIST.relative_to(ROOT)}:\n{rest}")
+    say(f"{len(rows)} files, as listed in {LIST.relative_to(ROOT)}; their sizes: {os.path.relpath(SIZES, ROOT)}")
+
+
+def lines() -> list[str]:
+    """The list, without its words to the reader."""
+    return [line for line in LIST.read_text().splitlines() if line and not line.startswith("#")]
 
 
 def _root(entries: list[Entry]) -> list[tuple[str, int]]:

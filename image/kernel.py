@@ -6,10 +6,11 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 import time
 from pathlib import Path
 
-from . import packages
+from . import boards, device_trees, packages
 from .layout import IMAGE, OUT, ROOT
 from .steps import Failed, run, say, step
 
@@ -19,18 +20,6 @@ SOURCE = "linux-source-7.3"
 CROSS = "aarch64-linux-gnu-"
 # Bumped when this file builds differently from the same inputs.
 RECIPE = 1
-
-# Where ramoops keeps the last crash on a Pi: where Raspberry Pi's own overlay has it, above kernel and root, below everything else.
-RAMOOPS_ADDRESS = 0x0B00_0000
-RAMOOPS = {"record-size": 0x8000, "console-size": 0x20000, "pmsg-size": 0x10000}
-RAMOOPS_SIZE = 0x80000
-
-# Device tree: the names under which the firmware looks for it.
-DEVICE_TREES = {
-    "bcm2837-rpi-3-a-plus": (), "bcm2837-rpi-3-b": (), "bcm2837-rpi-3-b-plus": (), "bcm2837-rpi-zero-2-w": (),
-    "bcm2711-rpi-4-b": (), "bcm2711-rpi-400": (), "bcm2712-rpi-5-b": (),
-    "bcm2712-d-rpi-5-b": ("bcm2712d0-rpi-5-b",),
-}  # fmt: skip
 
 
 def build() -> Path:
@@ -56,7 +45,7 @@ def build() -> Path:
         run(*make, "allnoconfig", log=log, env=env)
         assert_survived(FRAGMENT.read_text(), (objects / ".config").read_text())
     with step(f"kernel (its output: {log.relative_to(ROOT)})"):
-        run(*make, "Image", *(f"broadcom/{name}.dtb" for name in DEVICE_TREES), log=log, env=env)
+        run(*make, "Image", *(f"broadcom/{name}.dtb" for name in boards.trees()), log=log, env=env)
     _collect(objects, partial)
     shutil.rmtree(objects)
     shutil.rmtree(partial / "source")
@@ -105,22 +94,12 @@ def _collect(objects: Path, done: Path) -> None:
     shutil.copyfile(boot / "Image", done / "Image")
     shutil.copyfile(objects / ".config", done / "config")
     shutil.copyfile(objects / "include" / "config" / "kernel.release", done / "release")
-    for name, others in DEVICE_TREES.items():
-        tree = done / f"{name}.dtb"
-        shutil.copyfile(boot / "dts" / "broadcom" / tree.name, tree)
-        _reserve_crash_memory(tree)
-        for other in others:
-            shutil.copyfile(tree, done / f"{other}.dtb")
+    device_trees.collect(boot / "dts" / "broadcom", done)
 
 
-def _reserve_crash_memory(tree: Path) -> None:
-    """A ramoops region in the device tree: mainline has none for the Pi."""
-    node = f"/reserved-memory/ramoops@{RAMOOPS_ADDRESS:x}"
-    cells = [int(run("fdtget", tree, "/reserved-memory", name)) for name in ("#address-cells", "#size-cells")]
-    values = zip((RAMOOPS_ADDRESS, RAMOOPS_SIZE), cells, strict=True)
-    reg = [cell for value, count in values for cell in [0] * (count - 1) + [value]]
-    run("fdtput", "-c", tree, node)
-    run("fdtput", "-t", "s", tree, node, "compatible", "ramoops")
-    run("fdtput", "-t", "x", tree, node, "reg", *(f"{cell:x}" for cell in reg))
-    for name, size in RAMOOPS.items():
-        run("fdtput", "-t", "x", tree, node, name, f"{size:x}")
+if __name__ == "__main__":
+    # `python3 -m image.kernel CONFIG`: whether a finished configuration has all that genkan.config asks for.
+    try:
+        assert_survived(FRAGMENT.read_text(), Path(sys.argv[1]).read_text())
+    except Failed as problem:
+        sys.exit(f"image: {problem}")

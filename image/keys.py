@@ -10,10 +10,10 @@ import os
 import subprocess
 from pathlib import Path
 
-from .layout import OUT
+from .layout import ROOT
 from .steps import Failed, say
 
-DEVELOPMENT = OUT / "keys" / "development.pem"
+DEVELOPMENT = ROOT / "target" / "image" / "keys" / "development.pem"
 # What stands before the 32 bytes in an Ed25519 public key (RFC 8410).
 PREFIX = bytes.fromhex("302a300506032b6570032100")
 

@@ -10,12 +10,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 IMAGE = ROOT / "image"
 OVERLAY = ROOT / "overlay"
-OUT = ROOT / "target" / "image"
+# Buildroot keeps what it makes in its own output folder.
+OUT = Path(os.environ.get("GENKAN_OUT") or ROOT / "target" / "image").resolve()
 WORK = OUT / "work"
 PACKAGES = IMAGE / "packages.toml"
-
-# The boards the card is made for, as updates name them.
-BOARDS = ("rpi-3", "rpi-4", "rpi-5", "rpi-zero-2-w", "qemu-virt")
 
 
 def binary(architecture: str) -> Path:

@@ -5,36 +5,39 @@ from __future__ import annotations
 import gzip
 import shutil
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
-from . import packages, sbom
+from . import sbom
 from .layout import OUT, ROOT
+from .packages import COMMON
+from .parts import Part
 from .steps import Failed
 
 FOLDER = OUT / "licences"
 NAMES = ("licen", "copying", "copyright", "notice", "unlicense")
-COMMON = Path("/usr/share/common-licenses")
 TEXT_MAX = 200_000
 
 INTRODUCTION = """\
 genkan is under the Apache License 2.0. This card also holds the work of others, under the licences below; each text is given once, with all
 it belongs to.
 
-The kernel, e2fsck and parts of what they are built from are free software under the GNU licences. Their complete source is Debian's:
+The kernel, e2fsck and parts of what they are built from are free software under the GNU licences. Their complete source is {whence}:
 {sources}
 The kernel's configuration and the patches to it are in the folder image/kernel of genkan's source at the commit that build.json names.
 """
 
 
-def write() -> None:
+def write(parts: Sequence[Part], whence: str = "Debian's") -> None:
+    """`whence`: who has the source of the parts."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     for row in sbom.crates():
         _crate(row)
-    for package in packages.pinned():
-        if package.on_card:
-            _debian(package)
+    for part in parts:
+        for text in part.texts:
+            _copy(text, FOLDER / part.name)
     _copy(ROOT / "LICENSE", FOLDER / "genkan")
-    (FOLDER / "LICENCES.txt").write_text(_together())
+    (FOLDER / "LICENCES.txt").write_text(_together(parts, whence))
 
 
 def _crate(row: dict) -> None:
@@ -62,28 +65,20 @@ def _named(name: str, expression: str, authors: list[str]) -> str:
     raise Failed(f"{name} has no licence file, and {expression!r} is none of those whose text is at hand: see image/licences.py")
 
 
-def _debian(package: packages.Package) -> None:
-    tree = packages.tree(package.name, package.architecture)
-    _copy(tree / "usr" / "share" / "doc" / package.name / "copyright", FOLDER / package.name)
-    for name in ("GPL-2", "LGPL-2"):
-        if name in package.licence:
-            _copy(COMMON / name, FOLDER / package.name)
-
-
 def _copy(source: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     data = gzip.decompress(source.read_bytes()) if source.suffix == ".gz" else source.read_bytes()
     (folder / source.name).write_bytes(data)
 
 
-def _together() -> str:
+def _together(parts: Sequence[Part], whence: str) -> str:
     owners: defaultdict[str, list[str]] = defaultdict(list)
     for path in sorted(FOLDER.rglob("*")):
         if path.is_file():
             text = path.read_text(errors="replace").replace("\r\n", "\n").strip()[:TEXT_MAX]
             owners[text].append(path.parent.name)
-    sources = "".join(f"  {package.name} {package.version}\n" for package in packages.pinned() if package.on_card)
-    parts = [INTRODUCTION.format(sources=sources)]
+    sources = "".join(f"  {part.name} {part.version}\n" for part in parts)
+    texts = [INTRODUCTION.format(whence=whence, sources=sources)]
     for text, names in sorted(owners.items(), key=lambda row: row[1]):
-        parts.append(f"{'=' * 100}\n{', '.join(sorted(set(names)))}\n{'=' * 100}\n{text}\n")
-    return "\n".join(parts)
+        texts.append(f"{'=' * 100}\n{', '.join(sorted(set(names)))}\n{'=' * 100}\n{text}\n")
+    return "\n".join(texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import slot
@@ -13,8 +14,8 @@ from .steps import run
 SECTOR = 512
 
 
-def build(folder: Path) -> None:
-    """Fills the folder `folder`."""
+def build(firmware: Path, folder: Path, names: Sequence[str]) -> None:
+    """Fills the folder `folder` for the boards of these names."""
     (folder / "genkan").mkdir(parents=True)
     shutil.copyfile(ROOT / "src" / "config" / "genkan.example.toml", folder / "genkan" / "genkan.toml")
     for name in ("START-HERE.html", "STATUS.txt"):
@@ -22,7 +23,7 @@ def build(folder: Path) -> None:
     (folder / "autoboot.txt").write_bytes(_sector((IMAGE / "owner" / "autoboot.txt").read_text()))
     (folder / "slot.env").write_bytes(_sector("genkan_slot=a\ngenkan_try=\n"))
     # Boards without a boot loader of their own look for the first files here.
-    slot.copy_firmware(folder)
+    slot.copy_firmware(firmware, folder, names)
     run(
         "mkimage", "-q", "-A", "arm64", "-O", "linux", "-T", "script", "-C", "none", "-n", "genkan", "-d", IMAGE / "qemu" / "boot.cmd",
         folder / "boot.scr", env={"SOURCE_DATE_EPOCH": str(build_time())},

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .layout import OUT, PACKAGES, ROOT
+from .parts import Part
 from .steps import Failed, run, step
 
 APT = OUT / "apt"
 ARCHIVES = APT / "archives"
 UNPACKED = OUT / "debian"
+COMMON = Path("/usr/share/common-licenses")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,18 @@ def tree(name: str, architecture: str | None = None) -> Path:
 
 def find(name: str) -> Package:
     return next(package for package in pinned() if package.name == name)
+
+
+def parts() -> list[Part]:
+    """Those of which something is on the card."""
+    return [_part(package) for package in pinned() if package.on_card]
+
+
+def _part(package: Package) -> Part:
+    purl = f"pkg:deb/debian/{package.name}@{package.version}?arch={package.architecture}"
+    copyright = _unpacked(package) / "usr" / "share" / "doc" / package.name / "copyright"
+    named = (COMMON / name for name in ("GPL-2", "LGPL-2") if name in package.licence)
+    return Part(package.name, package.version, purl, package.licence, (copyright, *named))
 
 
 def _unpacked(package: Package) -> Path:

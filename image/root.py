@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from . import keys, packages
+from . import boards, keys, packages
 from .cpio import Archive, Entry
-from .layout import BOARDS, OVERLAY, WORK, binary, build_time, commit, version
+from .layout import OVERLAY, WORK, binary, build_time, commit, version
 from .steps import Failed, run, step
 
 FOLDERS = ("boot", "data", "dev", "etc", "etc/genkan", "proc", "run", "sbin", "sys", "tmp")
@@ -28,9 +28,13 @@ DATA_FEATURES = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,exten
 
 def build() -> list[Entry]:
     """Writes work/root.cpio.zst; the entries, in order, for the list of files."""
-    with step("data partition, empty"):
-        data = _data()
-    entries = sorted([*_made(data), *_overlay()], key=lambda entry: entry.path)
+    entries = sorted([*_made(), *_overlay()], key=lambda entry: entry.path)
+    pack(entries)
+    return entries
+
+
+def pack(entries: list[Entry]) -> None:
+    """Writes work/root.cpio.zst."""
     with step("root"):
         archive = Archive(build_time())
         for entry in entries:
@@ -38,15 +42,21 @@ def build() -> list[Entry]:
         plain = WORK / "root.cpio"
         plain.write_bytes(archive.finish())
         run("zstd", "-q", "-f", "-19", "--single-thread", plain, "-o", WORK / "root.cpio.zst")
-    return entries
 
 
-def build_json() -> bytes:
-    facts = {"version": version(), "built": build_time(), "commit": commit(), "boards": list(BOARDS)}
+def facts(names: Sequence[str] = boards.ALL) -> dict[str, bytes]:
+    """The files that say what this build is. Leaves the empty data partition in work/data.ext4 too."""
+    with step("data partition, empty"):
+        data = _data()
+    return {"etc/genkan/build.json": _build_json(names), "etc/genkan/data.ext4.zst": data.read_bytes(), "etc/genkan/release.pub": keys.public().encode()}
+
+
+def _build_json(names: Sequence[str]) -> bytes:
+    facts = {"version": version(), "built": build_time(), "commit": commit(), "boards": list(names)}
     return (json.dumps(facts, indent=2) + "\n").encode()
 
 
-def _made(data: Path) -> Iterator[Entry]:
+def _made() -> Iterator[Entry]:
     for folder in FOLDERS:
         yield Entry(folder, stat.S_IFDIR | 0o755)
     for path, (mode, device) in DEVICES.items():
@@ -56,9 +66,8 @@ def _made(data: Path) -> Iterator[Entry]:
         raise Failed("no target/binary/aarch64/genkan: run `make binary`")
     yield Entry("init", stat.S_IFREG | 0o555, program.read_bytes(), also=("genkan",))
     yield Entry("sbin/e2fsck", stat.S_IFREG | 0o555, (packages.tree("e2fsck-static") / "usr/sbin/e2fsck.static").read_bytes())
-    yield Entry("etc/genkan/build.json", stat.S_IFREG | 0o444, build_json())
-    yield Entry("etc/genkan/release.pub", stat.S_IFREG | 0o444, keys.public().encode())
-    yield Entry("etc/genkan/data.ext4.zst", stat.S_IFREG | 0o444, data.read_bytes())
+    for path, data in facts().items():
+        yield Entry(path, stat.S_IFREG | 0o444, data)
 
 
 def _overlay() -> Iterator[Entry]:

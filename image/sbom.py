@@ -1,4 +1,4 @@
-"""What the card is made of, as CycloneDX: every crate in the binary, Rust's standard library, and Debian's packages."""
+"""What the card is made of, as CycloneDX: every crate in the binary, Rust's standard library, and the packages of the distribution."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 import shutil
 import tomllib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from . import packages
 from .layout import OUT, ROOT, build_time, commit, version
+from .parts import Part
 from .steps import run
 
 TARGET = "aarch64-unknown-linux-musl"
@@ -34,7 +34,7 @@ def crates() -> list[dict]:
     return sorted((rows[name] for name in seen if rows[name]["source"]), key=lambda row: (row["name"], row["version"]))
 
 
-def write() -> None:
+def write(parts: Iterable[Part]) -> None:
     document = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -44,7 +44,7 @@ def write() -> None:
             "timestamp": datetime.fromtimestamp(build_time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "component": {"type": "firmware", "name": "genkan", "version": version(), "bom-ref": "genkan"},
         },
-        "components": [*_crates(), *_debian()],
+        "components": [*_crates(), *(part.component() for part in parts)],
     }
     (OUT / "sbom.cdx.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
@@ -59,17 +59,6 @@ def _crates() -> Iterator[dict]:
         if digest := hashes.get((row["name"], row["version"])):
             component["hashes"] = [{"alg": "SHA-256", "content": digest}]
         yield component
-
-
-def _debian() -> Iterator[dict]:
-    for package in packages.pinned():
-        if package.on_card:
-            purl = f"pkg:deb/debian/{package.name}@{package.version}?arch={package.architecture}"
-            yield {
-                "type": "operating-system" if package.name.startswith("linux") else "library",
-                "bom-ref": purl, "name": package.name, "version": package.version, "purl": purl,
-                "licenses": [{"expression": package.licence}],
-            }  # fmt: skip
 
 
 def _checksums() -> dict[tuple[str, str], str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
-from . import packages
 from .layout import IMAGE, OUT
 from .steps import run
 
@@ -14,9 +14,9 @@ SETTINGS_BYTES = 0x40000
 FLASH_BYTES = 64 << 20
 
 
-def build() -> None:
+def build(u_boot: Path) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(packages.tree("u-boot-qemu") / "usr/lib/u-boot/qemu_arm64/u-boot.bin", FOLDER / "u-boot.bin")
+    shutil.copyfile(u_boot, FOLDER / "u-boot.bin")
     flash = FOLDER / "u-boot-settings.img"
     run("mkenvimage", "-s", str(SETTINGS_BYTES), "-o", flash, IMAGE / "qemu" / "u-boot.env")
     with flash.open("r+b") as file:

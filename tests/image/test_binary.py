@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from image.hardening import EXPECTED, hardening
+
 ROOT = Path(__file__).resolve().parents[2]
-EXPECTED = json.loads((ROOT / "image" / "binary.json").read_text())
 STARTS = 10
 
 
@@ -23,24 +22,6 @@ def binary(architecture: str) -> Path:
     path = ROOT / "target" / "binary" / architecture / "genkan"
     assert path.exists(), f"{path.relative_to(ROOT)} is not there: run `make binary`"
     return path
-
-
-def hardening(path: Path) -> dict[str, object]:
-    """What readelf says, in the words of binary.json."""
-    text = subprocess.run(("readelf", "-hldSW", path), check=True, capture_output=True, text=True).stdout
-    flags = re.findall(r"\((?:FLAGS|FLAGS_1)\)\s+(?:Flags:\s*)?(.*)", text)
-    segments = re.findall(r"^\s+(LOAD|GNU_STACK)\s.*?0x\w+\s+0x\w+\s+0x\w+\s+0x\w+\s+0x\w+\s([RWE ]{3})", text, re.M)
-    return {
-        "machine": re.search(r"Machine:\s+(.*)", text)[1],
-        "type": re.search(r"Type:\s+(\w+)", text)[1],
-        "flags": sorted(set(" ".join(flags).split())),
-        "interpreter": "INTERP" in text,
-        "needed": re.findall(r"\(NEEDED\).*\[(.*)\]", text),
-        "relro": "GNU_RELRO" in text,
-        "executable_stack": [access for kind, access in segments if kind == "GNU_STACK"] != ["RW "],
-        "writable_code": any("W" in access and "E" in access for _, access in segments),
-        "symbols": ".symtab" in text,
-    }
 
 
 @contextmanager
