@@ -35,7 +35,7 @@ async fn house() -> (Arc<House>, edge::House) {
     let (_, wall) = watch::channel(WallTime::Known(UnixTime(1_800_000_000)));
     let served = edge::House::with(settings, MemoryStore::default()).await;
     let rooms = (served.settings.health.clone(), coordinator.ledger, served.edge.view());
-    let house = Arc::new(House::new(&Model::default(), None, rooms, wall));
+    let house = Arc::new(House::new(&Model::default(), watch::channel(None).1, rooms, wall));
     tokio::spawn(monitor::watch(house.clone()));
     (house, served)
 }
@@ -102,7 +102,8 @@ async fn pid_1_is_told_when_something_changes_and_only_then() {
         .expect("lines");
     // Two rounds of looking bring nothing new.
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
-    (told.mark_unchanged(), lines.mark_unchanged());
+    told.mark_unchanged();
+    lines.mark_unchanged();
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     assert!(!told.has_changed().expect("alive") && !lines.has_changed().expect("alive"));
     house.health.set(Condition::new("CFG-10", Severity::Error, "x"), std::time::Instant::now());

@@ -63,7 +63,7 @@ pub async fn run(app: &App, supervision: Option<Supervision>) {
             make_api_keys(app, &supervision),
         );
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn show_box(house: &House, mut supervision: Supervision) {
