@@ -98,7 +98,8 @@ async fn tell_what_is_up(house: &House, supervision: &Supervision) {
 fn what_is_up(status: &Status) -> FromWorker {
     let nodes = status.nodes.iter().filter(|node| node.online).map(|node| node.name.clone());
     let open = status.listeners.iter().filter(|listener| listener.state.level != Level::Bad);
-    FromWorker::Up { nodes: nodes.collect(), listeners: open.map(|listener| listener.port.clone()).collect() }
+    let ports = open.flat_map(|listener| listener.port.split(", ").map(str::to_owned));
+    FromWorker::Up { nodes: nodes.collect(), listeners: ports.collect() }
 }
 
 async fn keep_join_sheet(app: &App, supervision: &Supervision) {

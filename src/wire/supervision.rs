@@ -20,7 +20,7 @@ pub enum FromWorker {
     Ready,
     /// All conditions that hold in the worker now.
     Conditions(Vec<Condition>),
-    /// What is up now, by names that stay the same over restarts: connected nodes, and listeners as `tcp/443`. An update must
+    /// What is up now, by names that stay the same over restarts: connected nodes, and listeners as `443/tcp`. An update must
     /// bring it back. Sent when it changes, and once after [`Ready`](Self::Ready).
     Up { nodes: Vec<String>, listeners: Vec<String> },
     /// What the owner reads about the rooms, as lines of text: nodes, listeners, certificates.
