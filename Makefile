@@ -4,7 +4,7 @@ PYTHON := /usr/bin/python3
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: help run test test-long lint setup packages peers release
+.PHONY: help run test test-long lint binary image reproduce setup packages peers release
 
 help:            ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -20,6 +20,19 @@ test-long: setup ## the same with many more generated cases, and the lab three t
 
 lint: setup      ## formatting, clippy, rustdoc, licences and sources of dependencies
 	@$(PYTHON) -m tests.verify --only lint
+
+binary:          ## the static binaries for the SD card (aarch64) and for this machine's kind (x86_64), in target/binary
+	@image/install.sh binary
+	@image/binary.sh aarch64
+	@image/binary.sh x86_64
+
+image:           ## the SD card: target/image/genkan.img.zst
+	@image/install.sh binary card
+	@image/binary.sh aarch64
+	@$(PYTHON) -m image
+
+reproduce: image ## build the card twice in two folders and compare
+	@image/reproduce.sh
 
 setup: packages peers  ## install what the tests need and build the Tailscale clients
 	@tests/cargo_deny.sh

@@ -5,10 +5,12 @@
 //! | [`coordinator`] | The Headscale part: unmodified Tailscale clients join it and receive their netmap; DERP relay and STUN. |
 //! | [`tunnel`] | The Tailscale-client part: this process is node 100.64.0.1 and reaches the others by WireGuard. |
 //! | [`edge`] | The Caddy and caddy-l4 part: HTTPS sites with automatic certificates, TCP and UDP ports. |
+//! | [`appliance`] | The box: PID 1, partitions, network, clock, watchdog, updates, the worker's sandbox. |
 //! | [`config`] | Three files to one model; every problem at once; what follows from them (port forwards, DNS, access). |
 //! | [`app`] | The only module that knows all rooms: builds them from the model, wires them, drains them. |
 //! | [`wire`], [`base`], [`sys`] | Bytes to types; small pieces without protocol nouns; raw system calls. |
-//! | [`web`], [`cli`], [`log`] | Metrics and health; `genkan check` and admin commands; the one structured log. |
+//! | [`health`] | What holds now and concerns the owner: named conditions with cures, and their catalogue. |
+//! | [`web`], [`cli`], [`log`] | Status page, metrics and health; `genkan check` and admin commands; the one structured log. |
 //!
 //! # The core contract
 //!
@@ -30,11 +32,13 @@
 //! ```
 
 pub mod app;
+pub mod appliance;
 pub mod base;
 pub mod cli;
 pub mod config;
 pub mod coordinator;
 pub mod edge;
+pub mod health;
 pub mod log;
 pub mod sys;
 pub mod tunnel;

@@ -13,6 +13,7 @@ mod pebble;
 use std::time::{Duration, Instant};
 
 use genkan::base::wall_time::{UnixTime, WallTime};
+use genkan::edge::core::external_account::ExternalAccount;
 use genkan::edge::core::route::EdgeConfig;
 use genkan::edge::{AcmeSettings, EdgeSettings};
 use http::StatusCode;
@@ -33,6 +34,7 @@ async fn settings(pebble: &Pebble, hosts: &[&str]) -> EdgeSettings {
         directory: pebble.directory(),
         ca_file: Some(pebble.ca_file()),
         email: Some("owner@example.com".to_owned()),
+        external_account: None,
     });
     settings
 }
@@ -101,7 +103,7 @@ async fn a_certificate_is_ordered_served_and_kept_over_a_restart() {
 async fn house_under(authority: &TcpListener, clock: WallTime) -> House {
     let mut settings = house::settings(vec![route(&[APP], &[mirror().await])]).await;
     let directory = format!("https://{}/dir", authority.local_addr().expect("bound"));
-    settings.acme = Some(AcmeSettings { directory, ca_file: None, email: None });
+    settings.acme = Some(AcmeSettings { directory, ca_file: None, email: None, external_account: None });
     House::with_clock(settings, MemoryStore::default(), clock).await
 }
 
@@ -187,4 +189,39 @@ async fn an_account_that_the_authority_forgot_is_made_again() {
 fn account(store: &MemoryStore) -> Vec<u8> {
     let blob = store.names().into_iter().find(|blob| blob.ends_with("/account")).expect("an account");
     store.get(&blob).expect("just seen")
+}
+
+const CUSTOMER: [&str; 2] = ["kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_for_customers_takes_the_owners_account_and_none_without() {
+    let Some(pebble) = Pebble::start_for(Some(CUSTOMER)).await else { return };
+    let mut settings = settings(&pebble, &[]).await;
+    let house = House::with(settings.clone(), MemoryStore::default()).await;
+    let told = soon(async {
+        loop {
+            let told = house.settings.health.visible(std::time::Instant::now());
+            if let Some(told) = told.into_iter().find(|told| told.code == "PUB-02") {
+                return told;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert_eq!(told.about, RESIDENT);
+    assert!(told.cure.contains("eab_hmac_key"), "{told:?}");
+    assert!(told.why.contains("tried again at"), "{told:?}");
+    let standing = house.edge.view().certificates().remove(0);
+    assert_eq!(standing.standing.map(|standing| standing.failures), Some(1));
+    house.edge.stop().await;
+
+    let [key_id, hmac_key] = CUSTOMER;
+    let account = ExternalAccount::new(key_id, hmac_key).expect("a key");
+    settings.acme.as_mut().expect("an authority").external_account = Some(account);
+    settings.health = genkan::health::Health::default();
+    let house = House::with(settings, MemoryStore::default()).await;
+    issued(&house.store, RESIDENT).await;
+    assert!(
+        house.settings.health.visible(std::time::Instant::now()).iter().all(|told| told.code != "PUB-02")
+    );
 }

@@ -1,113 +1,24 @@
-//! The administration commands as a person types them, against a coordinator behind its socket.
+//! Administration against a coordinator with a real store: commands as a person types them, here and from another machine;
+//! updates; the sheet for joining.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+#[path = "admin/house.rs"]
+mod house;
+#[path = "admin/remote.rs"]
+mod remote;
+#[path = "admin/sheet.rs"]
+mod sheet;
+#[path = "admin/updates.rs"]
+mod updates;
 
-use clap::Parser;
-use genkan::base::wall_time::{UnixTime, WallTime};
-use genkan::cli::{AdminCommand, CliError};
-use genkan::config;
-use genkan::coordinator::admin_api::{self, AdminApi, PolicySource, stored_policy};
-use genkan::coordinator::core::relay_map::RelaySettings;
-use genkan::coordinator::core::tailnet::TailnetSettings;
-use genkan::coordinator::ledger::Ledger;
-use genkan::coordinator::store::Store;
-use genkan::wire::key::{DiscoPublic, MachinePublic, NodePublic};
-use serde_json::{Value, json};
+use genkan::cli::{CliError, Destination};
+use genkan::coordinator::admin_api::{self, stored_policy};
+use house::{Coordinator, POLICY, answer};
+use serde_json::json;
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
-
-const POLICY: &str = r#"{ "hosts": { "machine-a": "100.64.0.2" }, "acls": [] }"#;
-
-#[derive(Parser)]
-struct Arguments {
-    #[command(subcommand)]
-    command: AdminCommand,
-}
-
-/// A coordinator with its socket in a directory of its own.
-struct Coordinator {
-    state: TempDir,
-    store: Arc<Store>,
-    policy_file: Arc<Mutex<Option<PathBuf>>>,
-}
-
-impl Coordinator {
-    fn start() -> Self {
-        let state = TempDir::new().expect("a temporary directory");
-        let store = Store::open_backend(redb::backends::InMemoryBackend::new()).expect("memory");
-        let store = Arc::new(store);
-        let wall = Arc::new(|| WallTime::Known(UnixTime(1_795_305_600)));
-        let policy = config::policy::parse("acl.json", POLICY).expect("a valid policy");
-        let ledger = Ledger::open(store.clone(), policy, settings(), wall, [1; 32]).expect("an empty store");
-        let policy_file = Arc::new(Mutex::new(None));
-        let source = policy_source(policy_file.clone());
-        let listener = admin_api::bind(state.path()).expect("a new socket");
-        let api = AdminApi::new(ledger, store.clone(), source);
-        tokio::spawn(admin_api::serve(listener, api, CancellationToken::new()));
-        Self { state, store, policy_file }
-    }
-
-    async fn answer(&self, line: &str) -> Result<(Value, String), CliError> {
-        answer(self.state.path(), line).await
-    }
-
-    async fn json(&self, line: &str) -> Value {
-        self.answer(line).await.unwrap_or_else(|error| panic!("{line}: {error}")).0
-    }
-
-    /// The sentence of a refusal.
-    async fn refusal(&self, line: &str) -> String {
-        match self.answer(line).await {
-            Err(CliError::Refused(text)) => text,
-            other => panic!("{line}: {other:?}"),
-        }
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.state.path().join(name);
-        std::fs::write(&path, text).expect("a temporary file");
-        path
-    }
-}
-
-async fn answer(state: &Path, line: &str) -> Result<(Value, String), CliError> {
-    let words = std::iter::once("genkan").chain(line.split(' '));
-    let arguments = Arguments::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
-    let report = genkan::cli::answer(state, arguments.command).await?;
-    Ok((report.json().clone(), report.as_text().to_owned()))
-}
-
-fn policy_source(file: Arc<Mutex<Option<PathBuf>>>) -> PolicySource {
-    PolicySource {
-        file: Arc::new(move || file.lock().expect("nobody panics").clone()),
-        parse: Arc::new(|text| {
-            let parsed = config::policy::parse("policy", text);
-            parsed.map_err(|problems| problems.iter().map(ToString::to_string).collect())
-        }),
-    }
-}
-
-fn settings() -> TailnetSettings {
-    TailnetSettings {
-        base_domain: "home.test".into(),
-        gateway_node: NodePublic::from_bytes([1; 32]),
-        gateway_machine: MachinePublic::from_bytes([2; 32]),
-        gateway_disco: DiscoPublic::from_bytes([3; 32]),
-        relay: RelaySettings {
-            host_name: "gate.example".into(),
-            certificate_pin: None,
-            lan: None,
-            lan_address: None,
-            derp_port: 443,
-            stun_port: 3478,
-        },
-    }
-}
 
 #[tokio::test]
 async fn users_are_made_listed_renamed_and_destroyed() {
-    let house = Coordinator::start();
+    let house = Coordinator::start().await;
     let user = house.json("users create alice --display-name Alice").await;
     assert_eq!((&user["name"], &user["display_name"]), (&json!("alice"), &json!("Alice")));
     let (listed, table) = house.answer("users list").await.expect("a list");
@@ -124,14 +35,14 @@ async fn users_are_made_listed_renamed_and_destroyed() {
 
 #[tokio::test]
 async fn two_users_cannot_share_a_name() {
-    let house = Coordinator::start();
+    let house = Coordinator::start().await;
     house.json("users create alice").await;
     assert!(house.refusal("users create alice").await.contains("alice"));
 }
 
 #[tokio::test]
 async fn a_key_is_shown_whole_once() {
-    let house = Coordinator::start();
+    let house = Coordinator::start().await;
     house.json("users create alice").await;
     let created = house.json("preauthkeys create --user alice --reusable --expiration 24h").await;
     let key = created["key"].as_str().expect("a key").to_owned();
@@ -149,7 +60,7 @@ async fn a_key_is_shown_whole_once() {
 
 #[tokio::test]
 async fn a_key_for_a_host_needs_the_host_in_the_policy() {
-    let house = Coordinator::start();
+    let house = Coordinator::start().await;
     let key = house.json("preauthkeys create --host machine-a").await;
     assert_eq!(key["host"], "machine-a");
     assert!(house.refusal("preauthkeys create --host machine-z").await.contains("machine-z"));
@@ -157,7 +68,7 @@ async fn a_key_for_a_host_needs_the_host_in_the_policy() {
 
 #[tokio::test]
 async fn the_gateway_is_listed_and_cannot_be_deleted() {
-    let house = Coordinator::start();
+    let house = Coordinator::start().await;
     let nodes = house.json("nodes list").await;
     let gateway = &nodes[0];
     assert_eq!(gateway["ip_addresses"][0], "100.64.0.1");
@@ -174,7 +85,7 @@ async fn the_gateway_is_listed_and_cannot_be_deleted() {
 
 #[tokio::test]
 async fn a_policy_in_the_state_can_be_replaced_and_survives() {
-    let house = Coordinator::start();
+    let house = Coordinator::start().await;
     assert!(house.refusal("policy get").await.contains("policy set"));
     let text = "// who may\n{ \"acls\": [] }";
     let file = house.write("new.json", text);
@@ -187,7 +98,7 @@ async fn a_policy_in_the_state_can_be_replaced_and_survives() {
 
 #[tokio::test]
 async fn a_wrong_policy_is_refused_with_its_place() {
-    let house = Coordinator::start();
+    let house = Coordinator::start().await;
     let file = house.write("wrong.json", "{\n  \"acls\": 7\n}");
     for command in ["check", "set"] {
         let refusal = house.refusal(&format!("policy {command} -f {}", file.display())).await;
@@ -198,7 +109,7 @@ async fn a_wrong_policy_is_refused_with_its_place() {
 
 #[tokio::test]
 async fn a_policy_in_a_file_is_the_files() {
-    let house = Coordinator::start();
+    let house = Coordinator::start().await;
     let file = house.write("acl.json", POLICY);
     *house.policy_file.lock().expect("nobody panics") = Some(file.clone());
     assert_eq!(house.answer("policy get").await.expect("a policy").1, POLICY);
@@ -208,19 +119,19 @@ async fn a_policy_in_a_file_is_the_files() {
 
 #[tokio::test]
 async fn health_is_good() {
-    assert_eq!(Coordinator::start().json("health").await, json!({ "database_connectivity": true }));
+    assert_eq!(Coordinator::start().await.json("health").await, json!({ "database_connectivity": true }));
 }
 
 #[tokio::test]
 async fn an_absent_genkan_is_told_with_the_cure() {
     let state = TempDir::new().expect("a temporary directory");
-    let error = answer(state.path(), "health").await.expect_err("nobody listens");
+    let error = answer(&Destination::here(state.path()), "health").await.expect_err("nobody listens");
     assert!(
         error.to_string().contains(&format!("genkan serve --state {}", state.path().display())),
         "{error}"
     );
     std::os::unix::net::UnixListener::bind(state.path().join("genkan.sock")).expect("a socket that dies");
-    let error = answer(state.path(), "health").await.expect_err("a dead socket");
+    let error = answer(&Destination::here(state.path()), "health").await.expect_err("a dead socket");
     assert!(matches!(error, CliError::NotRunning { .. }), "{error}");
 }
 

@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use genkan::base::ceilings::Ceilings;
 use genkan::base::rng::SeededRng;
-use genkan::edge::core::limits::Ceilings;
 use genkan::edge::core::route::{Transport, Upstream};
 use genkan::edge::metrics::EdgeMetrics;
 use genkan::edge::relay::{CopyRelay, Relay, RelayRoute, UringRelay};

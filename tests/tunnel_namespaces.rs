@@ -7,7 +7,8 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use genkan::base::rng::SeededRng;
-use genkan::tunnel::driver::{Links, TunnelConfig, run};
+use genkan::base::roll_call::RollCall;
+use genkan::tunnel::driver::{Links, TunSettings, TunnelConfig, raise, serve};
 use genkan::tunnel::metrics::TunnelMetrics;
 use genkan::wire::control::{FilterRule, MapResponse, NetPortRange, Node, NodeId, PortRange};
 use genkan::wire::key::{DiscoPrivate, NodePrivate, NodePublic};
@@ -107,7 +108,10 @@ fn start(side: usize, parts: Side) -> JoinHandle<()> {
             net_maps.send(parts.first_map).await.expect("open");
             let links = Links { net_map, relay_out: parts.relay_out, relay_in: parts.relay_in, endpoints };
             let metrics = TunnelMetrics::new(&mut Registry::default());
-            let tunnel = tokio::spawn(run(parts.config, links, metrics, parts.stop));
+            let interface =
+                TunSettings { name: "genkan0".to_owned(), mtu: 1280, ipv4: ipv4(side), ipv6: ipv6(side) };
+            let raised = raise(interface, 41641).await.expect("root");
+            let tunnel = tokio::spawn(serve(parts.config, raised, links, metrics, parts.stop));
             assert!(reported.recv().await.is_some_and(|list| !list.is_empty()), "the cable's address");
             tunnel.await.expect("no panic").expect("the tunnel comes up");
         });
@@ -133,13 +137,9 @@ fn config(side: usize, identity: &Identity) -> TunnelConfig {
     TunnelConfig {
         node_key: identity.node.clone(),
         disco_key: identity.disco.clone(),
-        ipv4: ipv4(side),
-        ipv6: ipv6(side),
-        interface: "genkan0".to_owned(),
-        mtu: 1280,
-        port: 41641,
         home_region: 999,
         public_endpoint: None,
+        loops: RollCall::default(),
         seed: [[1, 2][side]; 32],
     }
 }

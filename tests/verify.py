@@ -69,6 +69,8 @@ def stages(long: bool) -> list[Stage]:
         Stage("oracle clippy", "lint", oracle_clippy, 15, env=target),
         Stage("rustdoc", "lint", ("cargo", "doc", "--locked", "--no-deps", "--document-private-items"), 10, env={"RUSTDOCFLAGS": "-D warnings"}),
         Stage("tests", "code", ("cargo", "test", "--locked", "--no-fail-fast", "--", "--include-ignored"), 60 if long else 20, "cargo", env=cases),
+        Stage("broken", "code", (sys.executable, "tests/image/broken_configs.py", "target/debug/genkan"), 2, needs="tests"),
+        Stage("card's builders", "code", (sys.executable, "-m", "pytest", "-q", "-rs", "tests/image/test_parts.py", "tests/image/test_buildroot.py"), 10, "pytest"),
         Stage("oracles", "code", oracle, 20, "cargo", env=target),
         Stage("release", "lab", ("cargo", "build", "--release", "--locked"), 20),
     ]

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, UdpSocket};
@@ -12,14 +12,18 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::join::{pass_endpoints, pass_net_map, pass_pin};
+use super::clock::Clock;
+use super::house::House;
+use super::join::{pass_endpoints, pass_net_map, pass_relay};
+use super::pulse::{self, Pace};
 use super::resident::{Certificates, Coordinator};
-use super::{AppError, clock, descriptors, lan, policy, reload};
+use super::surroundings::Surroundings;
+use super::{AppError, descriptors, lan, monitor, policy, reload};
 use crate::base::rng::SeededRng;
+use crate::base::roll_call::RollCall;
 use crate::base::wall_time::WallTime;
 use crate::config::model::Model;
-use crate::coordinator::admin_api::{self, AdminApi};
-use crate::coordinator::core::address_pool;
+use crate::coordinator::admin_api::{self, AdminApi, Certificate, UpdateDesk, UpdateSeam};
 use crate::coordinator::core::relay_map::{REGION, RelaySettings};
 use crate::coordinator::core::tailnet::TailnetSettings;
 use crate::coordinator::ledger::Ledger;
@@ -29,16 +33,16 @@ use crate::coordinator::server::Server;
 use crate::coordinator::store::{Identity, Store};
 use crate::coordinator::stun_server::{self, StunMetrics};
 use crate::edge::metrics::EdgeMetrics;
+use crate::edge::reach::Reach;
 use crate::edge::{AcmeSettings, Edge, EdgeSettings};
-use crate::tunnel::driver::{self, Links, TunnelConfig};
+use crate::health::Health;
+use crate::health::catalogue::TUNNEL_DOWN;
+use crate::tunnel::driver::{self, Links, Raised, TunnelConfig, TunnelError};
 use crate::tunnel::metrics::TunnelMetrics;
 use crate::web;
+use crate::web::metrics::Pages;
+use crate::wire::api_key::Pin;
 use crate::wire::key::DiscoPrivate;
-
-/// What every path of the internet carries, and what the clients use.
-const TUN_MTU: u16 = 1280;
-
-const TUN_NAME: &str = "genkan0";
 
 /// Messages that wait between rooms; a sender waits when the other side is busy.
 const LINK_QUEUE: usize = 64;
@@ -53,6 +57,10 @@ pub struct App {
     pub(super) store: Arc<Store>,
     /// What a reload cannot change.
     pub(super) fixed: Model,
+    /// What clients of the admin interface know this box by.
+    pub(super) pin: Pin,
+    /// What the owner is shown.
+    pub(super) house: Arc<House>,
     server: Server,
     tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -62,22 +70,31 @@ pub struct App {
 struct Site {
     model: Model,
     state: PathBuf,
-    lan: Option<lan::Lan>,
+    lan: watch::Receiver<Option<lan::Lan>>,
     store: Arc<Store>,
     identity: Identity,
     rng: SeededRng,
     /// Descriptors the process may hold.
     descriptors: usize,
     registry: Registry,
+    clock: Clock,
     wall: watch::Receiver<WallTime>,
+    loops: RollCall,
+    health: Health,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
 
 impl App {
     /// Raises every room. What cannot be raised ends the attempt with the cause and a cure.
-    pub async fn build(model: Model, config: &Path, state: &Path) -> Result<Self, AppError> {
-        let mut site = Site::prepare(model, state)?;
+    pub async fn build(
+        model: Model,
+        config: &Path,
+        state: &Path,
+        around: &Surroundings,
+        tunnel: Result<Raised, TunnelError>,
+    ) -> Result<Self, AppError> {
+        let mut site = Site::prepare(model, state, around)?;
         let (ledger, disco_key) = site.open_ledger(config)?;
         let relay = site.open_relay(&ledger);
         let control_metrics = ControlMetrics::new(&mut site.registry);
@@ -85,14 +102,20 @@ impl App {
         let server =
             Server::new(ledger.clone(), site.identity.noise.clone(), relay.clone(), control_metrics, seed);
         site.start_stun().await?;
-        site.start_tunnel(&ledger, &relay, disco_key);
-        site.start_admin(&ledger, config)?;
+        site.start_tunnel(tunnel, &ledger, &relay, disco_key);
+        let pin = site.start_admin(&ledger, config, around.updates.clone()).await?;
         let edge = site.start_edge(server.clone()).await?;
-        let relay_settings = site.relay_settings();
-        site.spawn(pass_pin(edge.pin(), ledger.clone(), relay_settings));
+        let known = site.model.clone();
+        let settings = move |lan| relay_settings(&known, lan);
+        site.spawn(pass_relay(edge.pin(), site.lan.clone(), ledger.clone(), settings));
+        let house = site.open_house(&ledger, &edge);
+        site.spawn(monitor::publish(house.clone(), around.conditions.clone(), around.summary.clone()));
         let Site { registry, model, store, mut tasks, stop, .. } = site;
-        start_metrics(&model, registry, &mut tasks, &stop).await?;
-        Ok(Self { ledger, edge, store, fixed: reload::fixed(model), server, tasks, stop })
+        let pulse = around.pulse.clone();
+        let stuck = Arc::new(move || pulse.borrow().stuck.clone());
+        let pages = Pages { registry, status: house.clone(), stuck };
+        start_pages(&model, pages, &mut tasks, &stop).await?;
+        Ok(Self { ledger, edge, store, fixed: reload::fixed(model), pin, house, server, tasks, stop })
     }
 
     /// Stops accepting, lets what is open finish for a few seconds, and leaves the tailnet.
@@ -108,19 +131,20 @@ impl App {
 }
 
 impl Site {
-    fn prepare(model: Model, state: &Path) -> Result<Self, AppError> {
+    fn prepare(model: Model, state: &Path, around: &Surroundings) -> Result<Self, AppError> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)
             .map_err(|error| AppError::environment("the kernel gives no randomness", error.to_string()))?;
         let mut rng = SeededRng::new(seed);
-        create_private(state)?;
         let store =
             Store::open(&state.join("genkan.redb")).map_err(|error| AppError::environment("state", error))?;
-        let identity = store.identity(&mut rng).map_err(|error| AppError::environment("identity", error))?;
+        let identity = store
+            .identity_beside(&state.join("identity.bak"), &mut rng)
+            .map_err(|error| AppError::environment("identity", error))?;
         let stop = CancellationToken::new();
-        let wall = clock::watch(stop.clone());
-        let lan = lan::find(&model.lan);
-        if lan.is_none() {
+        let wall = around.clock.watch(stop.clone());
+        let lan = lan::watch(model.lan.clone(), stop.clone());
+        if lan.borrow().is_none() {
             tracing::warn!("no LAN address found: machines in the house are given the public name only");
         }
         Ok(Self {
@@ -130,9 +154,12 @@ impl Site {
             store: Arc::new(store),
             identity,
             rng,
-            descriptors: descriptors::raise(),
+            descriptors: around.descriptors,
             registry: Registry::default(),
+            clock: around.clock.clone(),
             wall,
+            loops: around.loops.clone(),
+            health: Health::default(),
             tasks: JoinSet::new(),
             stop,
         })
@@ -149,8 +176,11 @@ impl Site {
         };
         let policy = policy::in_force(&self.model, config, &self.store)?;
         let seed = self.rng.bytes();
-        let ledger = Ledger::open(self.store.clone(), policy, settings, Arc::new(clock::read), seed)
+        let clock = self.clock.clone();
+        let ledger = Ledger::open(self.store.clone(), policy, settings, Arc::new(move || clock.read()), seed)
             .map_err(|error| AppError::environment("state", error))?;
+        self.spawn(pulse::ask_ledger(ledger.clone(), self.loops.clone(), Pace::default()));
+        self.spawn(pulse::ask_store(self.store.clone(), self.loops.clone(), Pace::default()));
         Ok((ledger, disco_key))
     }
 
@@ -167,15 +197,7 @@ impl Site {
 
     /// How clients reach the relay while nothing is known of a public certificate.
     fn relay_settings(&self) -> RelaySettings {
-        let address = self.lan.map(|lan| lan.address.to_string());
-        RelaySettings {
-            host_name: self.model.name.clone().or(address).unwrap_or_else(|| "localhost".into()),
-            certificate_pin: None,
-            lan: self.lan.map(|lan| lan.prefix),
-            lan_address: self.lan.map(|lan| lan.address),
-            derp_port: self.model.ports.https,
-            stun_port: self.model.ports.stun,
-        }
+        relay_settings(&self.model, *self.lan.borrow())
     }
 
     fn open_relay(&mut self, ledger: &Ledger) -> RelayServer {
@@ -191,17 +213,34 @@ impl Site {
         Ok(())
     }
 
-    /// The admin socket in the state directory.
-    fn start_admin(&mut self, ledger: &Ledger, config: &Path) -> Result<(), AppError> {
-        let listener =
+    /// The admin interface: on the socket in the state directory, and over TLS for the house.
+    async fn start_admin(
+        &mut self,
+        ledger: &Ledger,
+        config: &Path,
+        updates: Option<UpdateSeam>,
+    ) -> Result<Pin, AppError> {
+        let socket =
             admin_api::bind(&self.state).map_err(|error| AppError::environment("admin socket", error))?;
-        let api = AdminApi::new(ledger.clone(), self.store.clone(), policy::source(config));
-        self.tasks.spawn(admin_api::serve(listener, api, self.stop.clone()));
-        Ok(())
+        let certificate = Certificate::open(&self.store)
+            .map_err(|error| AppError::environment("certificate of the admin interface", error))?;
+        let pin = certificate.pin();
+        let updates = UpdateDesk::new(&self.state, updates);
+        let api = AdminApi::new(ledger.clone(), self.store.clone(), policy::source(config), pin, updates);
+        let listener = bind_tcp(self.model.ports.api, "the admin interface").await?;
+        self.tasks.spawn(admin_api::serve(socket, api.clone(), self.stop.clone()));
+        self.tasks.spawn(admin_api::serve_tls(listener, api, certificate, self.stop.clone()));
+        Ok(pin)
     }
 
     /// Joins the tunnel to the coordinator (netmap, endpoints) and to the relay.
-    fn start_tunnel(&mut self, ledger: &Ledger, relay: &RelayServer, disco_key: DiscoPrivate) {
+    fn start_tunnel(
+        &mut self,
+        raised: Result<Raised, TunnelError>,
+        ledger: &Ledger,
+        relay: &RelayServer,
+        disco_key: DiscoPrivate,
+    ) {
         let node_key = self.identity.gateway_node.clone();
         let port = relay.attach(node_key.public());
         let (net_map_sender, net_map) = mpsc::channel(LINK_QUEUE);
@@ -210,22 +249,25 @@ impl Site {
         let config = TunnelConfig {
             node_key,
             disco_key,
-            ipv4: address_pool::GATEWAY,
-            ipv6: address_pool::ipv6_of(address_pool::GATEWAY),
-            interface: TUN_NAME.into(),
-            mtu: TUN_MTU,
-            port: self.model.ports.wireguard,
             home_region: REGION,
             public_endpoint: self.model.name.clone().map(|name| (name, self.model.ports.wireguard)),
+            loops: self.loops.clone(),
             seed: self.rng.bytes(),
         };
         self.spawn(pass_net_map(ledger.attach_gateway(), net_map_sender));
         self.spawn(pass_endpoints(endpoint_receiver, ledger.clone()));
         let metrics = TunnelMetrics::new(&mut self.registry);
-        let stop = self.stop.clone();
+        let (stop, health) = (self.stop.clone(), self.health.clone());
         self.tasks.spawn(async move {
-            if let Err(error) = driver::run(config, links, metrics, stop.clone()).await {
+            let result = match raised {
+                Ok(raised) => driver::serve(config, raised, links, metrics, stop.clone()).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = result {
                 tracing::error!(%error, "the tunnel does not run: upstreams in the tailnet cannot be reached");
+                let told = TUNNEL_DOWN.condition("the tunnel does not run").because(error.to_string());
+                let cure = "Remove the cause and start genkan again; machines of the tailnet are not reached until then.";
+                health.set(told.cure(cure), Instant::now());
             }
         });
     }
@@ -235,7 +277,8 @@ impl Site {
     async fn start_edge(&mut self, server: Server) -> Result<Edge, AppError> {
         let resident = Arc::new(Coordinator { name: self.model.name.clone(), server });
         let certificates = Arc::new(Certificates(self.store.clone()));
-        let metrics = EdgeMetrics::new(&mut self.registry);
+        let reach = Reach::telling(self.health.clone(), self.wall.clone());
+        let metrics = EdgeMetrics::new(&mut self.registry).telling(&reach);
         let mut settings = self.edge_settings();
         settings.udp_flows = descriptors::udp_flows(self.descriptors);
         descriptors::warn_if_few(self.descriptors, &settings);
@@ -251,28 +294,49 @@ impl Site {
             http_port: ports.http,
             https_port: ports.https,
             control_port: ports.control,
-            lan_address: self.lan.map(|lan| IpAddr::V4(lan.address)),
+            lan_address: self.lan.borrow().map(|lan| IpAddr::V4(lan.address)),
             acme: Some(AcmeSettings {
                 directory: acme.directory.clone(),
                 ca_file: acme.ca_file.clone(),
                 email: acme.email.clone(),
+                external_account: acme.external_account.clone(),
             }),
+            loops: self.loops.clone(),
+            health: self.health.clone(),
             ..EdgeSettings::new(self.model.edge.clone(), self.rng.bytes())
         }
     }
+
+    /// What the owner is shown, and who looks after it.
+    fn open_house(&mut self, ledger: &Ledger, edge: &Edge) -> Arc<House> {
+        let rooms = (self.health.clone(), ledger.clone(), edge.view());
+        let house = Arc::new(House::new(&self.model, self.lan.clone(), rooms, self.wall.clone()));
+        self.spawn(monitor::watch(house.clone()));
+        house
+    }
 }
 
-/// Metrics come last: the registry is complete only when every room has been built.
-async fn start_metrics(
+fn relay_settings(model: &Model, lan: Option<lan::Lan>) -> RelaySettings {
+    let address = lan.map(|lan| lan.address.to_string());
+    RelaySettings {
+        host_name: model.name.clone().or(address).unwrap_or_else(|| "localhost".into()),
+        certificate_pin: None,
+        lan: lan.map(|lan| lan.prefix),
+        lan_address: lan.map(|lan| lan.address),
+        derp_port: model.ports.https,
+        stun_port: model.ports.stun,
+    }
+}
+
+/// The pages come last: the registry is complete only when every room has been built.
+async fn start_pages(
     model: &Model,
-    registry: Registry,
+    pages: Pages,
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) -> Result<(), AppError> {
-    let port = model.ports.admin;
-    let bound = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await;
-    let listener = bound.map_err(|error| port_taken(port, "metrics", error))?;
-    tasks.spawn(web::metrics::serve(listener, Arc::new(registry), stop.clone()));
+    let listener = bind_tcp(model.ports.admin, "status and metrics").await?;
+    tasks.spawn(web::metrics::serve(listener, Arc::new(pages), stop.clone()));
     Ok(())
 }
 
@@ -283,13 +347,18 @@ fn port_taken(port: u16, what: &str, error: std::io::Error) -> AppError {
     )
 }
 
+async fn bind_tcp(port: u16, what: &str) -> Result<TcpListener, AppError> {
+    let bound = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await;
+    bound.map_err(|error| port_taken(port, what, error))
+}
+
 async fn bind_udp(port: u16) -> Result<UdpSocket, AppError> {
     let bound = UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await;
     bound.map_err(|error| port_taken(port, "STUN", error))
 }
 
 /// Only the owner of the process reads the state; a folder that was there before keeps its mode.
-fn create_private(folder: &Path) -> Result<(), AppError> {
+pub(super) fn create_private(folder: &Path) -> Result<(), AppError> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     let found = made.and_then(|()| std::fs::metadata(folder)).map_err(|error| {
         AppError::environment(

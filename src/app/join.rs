@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::sync::{mpsc, watch};
 
+use super::lan::Lan;
 use crate::coordinator::core::relay_map::RelaySettings;
 use crate::coordinator::ledger::{Ledger, MapStream};
 use crate::wire::control::MapResponse;
@@ -24,12 +25,23 @@ pub async fn pass_endpoints(mut tunnel: mpsc::Receiver<Vec<SocketAddr>>, ledger:
     }
 }
 
-/// Whether clients pin the relay's certificate goes from the edge to the coordinator, which tells the clients.
-pub async fn pass_pin(mut pin: watch::Receiver<Option<[u8; 32]>>, ledger: Ledger, settings: RelaySettings) {
+/// How clients reach the relay goes to the coordinator, which tells them: by the edge's word whether they pin its certificate, by the
+/// network's at which address it is in the house.
+pub async fn pass_relay(
+    mut pin: watch::Receiver<Option<[u8; 32]>>,
+    mut lan: watch::Receiver<Option<Lan>>,
+    ledger: Ledger,
+    settings: impl Fn(Option<Lan>) -> RelaySettings,
+) {
     loop {
         let certificate_pin = *pin.borrow_and_update();
-        ledger.set_relay(RelaySettings { certificate_pin, ..settings.clone() });
-        if pin.changed().await.is_err() {
+        let lan_now = *lan.borrow_and_update();
+        ledger.set_relay(RelaySettings { certificate_pin, ..settings(lan_now) });
+        let changed = tokio::select! {
+            changed = pin.changed() => changed,
+            changed = lan.changed() => changed,
+        };
+        if changed.is_err() {
             return;
         }
     }

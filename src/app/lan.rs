@@ -1,17 +1,39 @@
 //! Which address the machines of the house know this box by.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::model;
+
+/// How often to look whether the box has another address in the house.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The house's network as this box stands in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lan {
     pub address: Ipv4Addr,
     pub prefix: Ipv4Net,
+}
+
+/// Publishes what [`find`] finds until `stop`: a router may give the address late, and another one later.
+pub fn watch(settings: model::Lan, stop: CancellationToken) -> watch::Receiver<Option<Lan>> {
+    let (sender, receiver) = watch::channel(find(&settings));
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(LOOK_INTERVAL);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            let found = find(&settings);
+            let is_news = sender.send_if_modified(|lan| std::mem::replace(lan, found) != found);
+            if is_news {
+                tracing::info!(lan = ?found, "the box's address in the house is another");
+            }
+        }
+    });
+    receiver
 }
 
 /// The configured address or interface, else the first private address of an interface that is up. `None` while there is

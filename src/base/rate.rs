@@ -72,6 +72,13 @@ impl SourceLimiter {
     pub fn take(&mut self, source: Source, now: Instant) -> bool {
         self.slots[slot(source)].take(self.rate, now)
     }
+
+    /// Whether one more event of `source` might happen at `now`; nothing is counted.
+    #[must_use]
+    pub fn allows(&self, source: Source, now: Instant) -> bool {
+        let mut bucket = self.slots[slot(source)];
+        bucket.take(self.rate, now)
+    }
 }
 
 /// FNV-1a. Who can choose its address to meet another in a slot can as well forge that other's address.
@@ -122,5 +129,14 @@ mod tests {
         assert!(take("192.0.2.2"));
         assert!(take("2001:db8:0:1::1"));
         assert!(!take("2001:db8:0:1:ffff::2"));
+    }
+
+    #[test]
+    fn looking_counts_nothing() {
+        let now = Instant::now();
+        let mut limiter = SourceLimiter::new(Rate { burst: 1, ..RATE });
+        let source = Source::of("192.0.2.1".parse().expect("an address"));
+        assert!(limiter.allows(source, now) && limiter.allows(source, now));
+        assert!(limiter.take(source, now) && !limiter.allows(source, now));
     }
 }

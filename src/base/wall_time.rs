@@ -44,6 +44,16 @@ impl UnixTime {
     pub fn saturating_add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)))
     }
+
+    /// For people: `2026-11-25 02:13 UTC`.
+    #[must_use]
+    pub fn to_minute(self) -> String {
+        let text = self.to_string();
+        match (text.get(..10), text.get(11..16)) {
+            (Some(day), Some(minute)) => format!("{day} {minute} UTC"),
+            _ => text,
+        }
+    }
 }
 
 /// A time beyond what can be spelt is shown as the last one that can: an error here would be a panic in every serialiser.
@@ -92,6 +102,7 @@ mod tests {
     fn text_round_trips_and_year_one_is_before_1970() {
         let time: UnixTime = "2026-11-22T12:00:00Z".parse().expect("valid RFC 3339");
         assert_eq!(time.to_string(), "2026-11-22T12:00:00Z");
+        assert_eq!(time.to_minute(), "2026-11-22 12:00 UTC");
         let zero: UnixTime = "0001-01-01T00:00:00Z".parse().expect("Go's zero time");
         assert!(zero < UnixTime(0));
     }

@@ -1,34 +1,44 @@
-//! One request to the running genkan: HTTP/1.1 with JSON over its Unix socket.
+//! One request to a running genkan: HTTP/1.1 with JSON over its Unix socket, or over TLS with an API key.
 
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::request::Builder;
+use http::{HeaderValue, Method, Request, Response, header};
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
 
+use super::connect;
+use super::destination::Target;
 use super::error::CliError;
-use crate::wire::admin::{ErrorBody, SOCKET};
+use super::upload::{Sent, Upload};
+use crate::wire::admin::ErrorBody;
 
 /// Longer than any command takes on the slowest card.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Longer than the longest file takes over a slow line.
+const UPLOAD_TIMEOUT: Duration = Duration::from_mins(30);
+
 /// Longest answer, in bytes: thousands of nodes.
 const MAX_ANSWER: usize = 64 << 20;
 
+type Body = BoxBody<Bytes, io::Error>;
+
+/// Asks one genkan; each request has a connection of its own.
 pub struct Client {
-    state: PathBuf,
+    target: Target,
 }
 
 impl Client {
-    pub fn new(state: &Path) -> Self {
-        Self { state: state.to_owned() }
+    pub fn new(target: Target) -> Self {
+        Self { target }
     }
 
     /// `path` below `/api/v1`, percent-encoded.
@@ -46,11 +56,45 @@ impl Client {
         self.ask(method, path, body.into()).await
     }
 
+    /// Posts the file as it is; `sent` is told how far it is. A refusal that comes before all of it was sent may break the
+    /// connection, so what can be asked before should be.
+    pub async fn send_file<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        file: &Path,
+        sent: Sent,
+    ) -> Result<T, CliError> {
+        let upload = Upload::open(file, sent).await;
+        let upload = upload.map_err(|cause| CliError::File { path: file.to_owned(), cause })?;
+        let request =
+            self.request(Method::POST, path).header(header::CONTENT_TYPE, "application/octet-stream");
+        self.answer(request, upload.boxed(), UPLOAD_TIMEOUT).await
+    }
+
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, CliError> {
-        let exchange = self.exchange(method, path, body);
-        let (ok, body) = tokio::time::timeout(TIMEOUT, exchange)
-            .await
-            .map_err(|_| CliError::Slow(TIMEOUT.as_secs()))??;
+        let request = self.request(method, path).header(header::CONTENT_TYPE, "application/json");
+        self.answer(request, Full::new(body).map_err(|never| match never {}).boxed(), TIMEOUT).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> Builder {
+        let request =
+            Request::builder().method(method).uri(format!("/api/v1{path}")).header(header::HOST, "genkan");
+        let Target::There { key, .. } = &self.target else { return request };
+        let bearer = HeaderValue::try_from(format!("Bearer {}", key.whole().expose()));
+        let mut bearer = bearer.expect("a key is hexadecimal digits and hyphens");
+        bearer.set_sensitive(true);
+        request.header(header::AUTHORIZATION, bearer)
+    }
+
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        request: Builder,
+        body: Body,
+        limit: Duration,
+    ) -> Result<T, CliError> {
+        let request = request.body(body).map_err(broken)?;
+        let exchange = tokio::time::timeout(limit, self.exchange(request)).await;
+        let (ok, body) = exchange.map_err(|_| CliError::Slow(limit.as_secs()))??;
         if !ok {
             let error: ErrorBody = serde_json::from_slice(&body).map_err(broken)?;
             return Err(CliError::Refused(error.message));
@@ -59,31 +103,13 @@ impl Client {
     }
 
     /// Whether the answer is a success, and its body.
-    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<(bool, Bytes), CliError> {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("/api/v1{path}"))
-            .header(header::HOST, "genkan")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(broken)?;
-        let stream = self.connect().await?;
+    async fn exchange(&self, request: Request<Body>) -> Result<(bool, Bytes), CliError> {
+        let stream = connect::open(&self.target).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         // How the connection ends is told by the answer, or by its absence.
         tokio::spawn(connection);
         collect(sender.send_request(request).await.map_err(broken)?).await
-    }
-
-    async fn connect(&self) -> Result<UnixStream, CliError> {
-        let socket = self.state.join(SOCKET);
-        UnixStream::connect(&socket).await.map_err(|error| match error.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-                CliError::NotRunning { state: self.state.clone() }
-            }
-            ErrorKind::PermissionDenied => CliError::NoPermission(socket),
-            _ => CliError::File { path: socket, cause: error },
-        })
     }
 }
 

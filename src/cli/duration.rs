@@ -1,8 +1,9 @@
 //! Durations as people write them: `90s`, `1h30m`, `7d`, `2w`, `1y`.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::error::CliError;
+use crate::base::wall_time::UnixTime;
 
 /// Seconds of each unit, the longest first.
 const UNITS: [(char, u64); 6] =
@@ -23,6 +24,16 @@ pub fn parse(text: &str) -> Result<Duration, CliError> {
         rest = &behind[unit.len_utf8()..];
     }
     if text.is_empty() { Err(wrong()) } else { Ok(Duration::from_secs(seconds)) }
+}
+
+/// When something ends that lasts so long from now on; `never` is `None`.
+pub fn end(text: &str) -> Result<Option<UnixTime>, CliError> {
+    if text == "never" {
+        return Ok(None);
+    }
+    let duration = parse(text)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Ok(Some(UnixTime(i64::try_from(now).unwrap_or(i64::MAX)).saturating_add(duration)))
 }
 
 #[cfg(test)]

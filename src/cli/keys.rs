@@ -1,7 +1,5 @@
 //! `genkan preauthkeys`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
@@ -98,20 +96,11 @@ impl Create {
             user,
             reusable: self.reusable,
             ephemeral: self.ephemeral,
-            expiration: expiration(&self.expiration)?,
+            expiration: duration::end(&self.expiration)?,
             acl_tags: self.tags,
             host: self.host,
         })
     }
-}
-
-fn expiration(text: &str) -> Result<Option<UnixTime>, CliError> {
-    if text == "never" {
-        return Ok(None);
-    }
-    let duration = duration::parse(text)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    Ok(Some(UnixTime(i64::try_from(now).unwrap_or(i64::MAX)).saturating_add(duration)))
 }
 
 fn row(key: &PreAuthKey) -> Vec<String> {

@@ -1,31 +1,42 @@
 //! Administration commands, shaped as Headscale's: argv -> request to the running genkan -> table or JSON.
 //!
 //! ```text
-//! genkan --state DIR nodes list -> GET /api/v1/node over DIR/genkan.sock -> Report -> stdout
+//! genkan --state DIR nodes list    -> GET /api/v1/node over DIR/genkan.sock ------> Report -> stdout
+//! genkan --address HOST nodes list -> the same over TLS, with an API key ---------^
 //! ```
 //!
 //! Exit codes: 0 done; 1 refused, declined, or no answer from a running genkan; 2 the command makes no sense as it stands, or names
 //! a file that cannot be read.
 
+mod api_keys;
 pub mod check;
 mod client;
+mod connect;
+mod destination;
+mod download;
 mod duration;
 mod error;
 mod health;
 mod keys;
+mod meter;
 mod nodes;
+mod pinned;
 mod policy;
+pub mod release;
 mod report;
+mod update;
+mod upload;
 mod users;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
 
-use client::Client;
+pub use client::Client;
+pub use destination::Destination;
 pub use error::CliError;
 pub use report::Report;
+pub use upload::Sent;
 
 /// How answers are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -50,17 +61,22 @@ pub enum AdminCommand {
     /// Machines of the tailnet.
     #[command(subcommand, visible_alias = "node")]
     Nodes(nodes::NodesCommand),
+    /// Keys for these commands from another machine.
+    #[command(subcommand, name = "apikeys", visible_aliases = ["apikey", "api"])]
+    ApiKeys(api_keys::ApiKeysCommand),
     /// Who may reach what.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Bring the box to another version; it goes back by itself when it is not as well as before.
+    Update(update::Update),
     /// Ask the running genkan whether it is well.
     Health,
 }
 
 /// As [`run`], for a caller outside a runtime.
-pub fn run_blocking(state: &Path, command: AdminCommand, output: Output) -> ExitCode {
+pub fn run_blocking(destination: &Destination, command: AdminCommand, output: Output) -> ExitCode {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run(state, command, output)),
+        Ok(runtime) => runtime.block_on(run(destination, command, output)),
         Err(error) => {
             eprintln!("genkan: the kernel gives no event queue: {error}");
             ExitCode::FAILURE
@@ -68,9 +84,9 @@ pub fn run_blocking(state: &Path, command: AdminCommand, output: Output) -> Exit
     }
 }
 
-/// Runs one command against the genkan whose state directory is `state`, and prints what came of it.
-pub async fn run(state: &Path, command: AdminCommand, output: Output) -> ExitCode {
-    match answer(state, command).await {
+/// Runs one command against the genkan at `destination`, and prints what came of it.
+pub async fn run(destination: &Destination, command: AdminCommand, output: Output) -> ExitCode {
+    match answer(destination, command).await {
         Ok(report) => {
             report.print(output);
             ExitCode::SUCCESS
@@ -83,13 +99,15 @@ pub async fn run(state: &Path, command: AdminCommand, output: Output) -> ExitCod
 }
 
 /// As [`run`], without printing.
-pub async fn answer(state: &Path, command: AdminCommand) -> Result<Report, CliError> {
-    let client = &Client::new(state);
+pub async fn answer(destination: &Destination, command: AdminCommand) -> Result<Report, CliError> {
+    let client = &Client::new(destination.target()?);
     match command {
         AdminCommand::Users(command) => users::run(client, command).await,
         AdminCommand::Preauthkeys(command) => keys::run(client, command).await,
         AdminCommand::Nodes(command) => nodes::run(client, command).await,
+        AdminCommand::ApiKeys(command) => api_keys::run(client, command).await,
         AdminCommand::Policy(command) => policy::run(client, command).await,
+        AdminCommand::Update(update) => update::run(client, update).await,
         AdminCommand::Health => health::run(client).await,
     }
 }

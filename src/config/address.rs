@@ -117,6 +117,7 @@ impl NetworkAddress {
 
 fn bad(text: &str, why: &str) -> Problem {
     Problem::error("bad-address", format!("\"{text}\" is not an address: {why}"))
+        .cure("Write it as \"host:port\", such as \"100.64.0.2:22\" or \":443\".")
 }
 
 fn unsupported(text: &str, what: &str) -> Problem {
@@ -124,6 +125,7 @@ fn unsupported(text: &str, what: &str) -> Problem {
         "not-supported",
         format!("\"{text}\": {what} are not supported yet").replace("\" are", "\" is"),
     )
+    .cure("Write an address and a port.")
 }
 
 #[cfg(test)]

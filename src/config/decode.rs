@@ -119,25 +119,47 @@ impl<'d> Decoder<'d> {
         Some(*value)
     }
 
+    /// The text of `key`, which must be one of `choices`; another one is told of and given all the same.
+    pub fn choice(&mut self, table: Table<'d>, key: &str, choices: &[&str]) -> Option<&'d str> {
+        let node = table.value(key)?;
+        let text = self.text(node, key)?;
+        if !choices.contains(&text) {
+            let problem = Problem::error("bad-choice", format!("{key} cannot be \"{text}\""));
+            self.report(node.at, problem.cure(suggest::cure(text, choices)));
+        }
+        Some(text)
+    }
+
     /// A port from 1 to 65535.
     pub fn port(&mut self, node: &'d Node, what: &str) -> Option<u16> {
+        self.number(node, what, 1..=u16::MAX, "bad-port")
+    }
+
+    /// A whole number within `range`; `code` names the problem of one beyond it.
+    pub fn number(
+        &mut self,
+        node: &'d Node,
+        what: &str,
+        range: std::ops::RangeInclusive<u16>,
+        code: &'static str,
+    ) -> Option<u16> {
+        let wanted = format!("a number from {} to {}", range.start(), range.end());
         let Value::Number(number) = &node.value else {
-            self.wrong_kind(node, what, "a number from 1 to 65535");
+            self.wrong_kind(node, what, &wanted);
             return None;
         };
-        let port = number.parse().ok().filter(|port| *port != 0);
-        if port.is_none() {
-            self.report(
-                node.at,
-                Problem::error("bad-port", format!("{what} must be a number from 1 to 65535, not {number}")),
-            );
+        let found = number.parse().ok().filter(|number| range.contains(number));
+        if found.is_none() {
+            let problem = Problem::error(code, format!("{what} must be {wanted}, not {number}"));
+            self.report(node.at, problem.cure("Write such a number, without quotes."));
         }
-        port
+        found
     }
 
     fn wrong_kind(&mut self, node: &Node, what: &str, wanted: &str) {
         let what = format!("{what} must be {wanted}, not {}", kind(&node.value));
-        self.report(node.at, Problem::error("wrong-kind", what));
+        let cure = format!("Write {wanted} here, or leave the key out.");
+        self.report(node.at, Problem::error("wrong-kind", what).cure(cure));
     }
 }
 

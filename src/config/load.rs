@@ -1,31 +1,27 @@
 //! From a directory to the model.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
+use crate::base::secret::Secret;
 use crate::coordinator::core::policy::Policy;
+use crate::edge::core::external_account::ExternalAccount;
 
 use super::exposure::{Server, edge_config};
 use super::model::{Log, Model};
 use super::problem::{Place, Problem};
 use super::schema::Settings;
-use super::{caddy, check, document, policy, schema};
+use super::seal::{EAB_HMAC_KEY, SECRETS, SECRETS_FOLDER, SecretKey};
+use super::{caddy, check, document, neighbours, policy, schema};
+
+/// Entries of a directory that are looked at; a folder of configuration has a handful.
+const NAMES_MAX: usize = 1000;
 
 pub const SETTINGS_FILE: &str = "genkan.toml";
 pub const CADDY_FILE: &str = "caddy.json";
 /// Either of them, not both.
 pub const POLICY_FILES: [&str; 2] = ["acl.json", "policy.hujson"];
-/// Files that somebody may have put there in the belief that they would be read.
-const STRAY_FILES: [(&str, &str); 7] = [
-    ("policy.json", "acl.json"),
-    ("acl.hujson", "policy.hujson"),
-    ("acl.jsonc", "policy.hujson"),
-    ("genkan.json", SETTINGS_FILE),
-    ("config.yaml", SETTINGS_FILE),
-    ("Caddyfile", CADDY_FILE),
-    ("caddyfile", CADDY_FILE),
-];
-
 /// What a directory of configuration came to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
@@ -46,6 +42,8 @@ pub struct Files {
     pub caddy: Option<Vec<u8>>,
     /// With its name.
     pub policy: Option<(String, Vec<u8>)>,
+    /// What was moved away out of the settings, by the name of its key.
+    pub secrets: BTreeMap<String, Secret<String>>,
 }
 
 /// The model with the places of what it was made from.
@@ -72,23 +70,31 @@ pub struct Doubts {
 /// Reads the configuration in `dir`: `genkan.toml`, `caddy.json` and the policy, each of them optional.
 #[must_use]
 pub fn load(dir: &Path) -> Loaded {
-    let (assembled, is_sound, problems) = load_partly(dir);
+    load_sealed(dir, &dir.join(SECRETS_FOLDER))
+}
+
+/// As [`load`], with the secrets that were moved away in the directory `secrets`, each in a file as [`SecretKey::file`] names it.
+#[must_use]
+pub fn load_sealed(dir: &Path, secrets: &Path) -> Loaded {
+    let (assembled, is_sound, problems) = load_partly(dir, secrets);
     let log = assembled.model.log;
     Loaded { model: is_sound.then_some(assembled.model), problems, log }
 }
 
-/// As [`load`], with the places.
-pub fn load_with_places(dir: &Path) -> (Option<Assembled>, Vec<Problem>) {
-    let (assembled, is_sound, problems) = load_partly(dir);
+/// As [`load_sealed`], with the places.
+pub fn load_with_places(dir: &Path, secrets: &Path) -> (Option<Assembled>, Vec<Problem>) {
+    let (assembled, is_sound, problems) = load_partly(dir, secrets);
     (is_sound.then_some(assembled), problems)
 }
 
 /// What could be understood, and whether that is all of it.
-fn load_partly(dir: &Path) -> (Assembled, bool, Vec<Problem>) {
-    let (files, mut problems) = match read(dir) {
+fn load_partly(dir: &Path, secrets: &Path) -> (Assembled, bool, Vec<Problem>) {
+    let (mut files, mut problems) = match read(dir) {
         Ok(read) => read,
         Err(problem) => return (assemble_partly(&Files::default()).0, false, vec![*problem]),
     };
+    files.secrets =
+        SECRETS.into_iter().filter_map(|key| Some((key.file(), read_secret(secrets, key)?))).collect();
     let (mut assembled, found) = assemble_partly(&files);
     problems.extend(found);
     assembled.doubts = Doubts::from(&problems);
@@ -121,8 +127,9 @@ fn assemble_partly(files: &Files) -> (Assembled, Vec<Problem>) {
     };
     problems.extend(found);
     let bytes = files.settings.as_deref().unwrap_or_default();
-    let (settings, found) = schema::read(SETTINGS_FILE, bytes, is_named.then_some(&policy));
+    let (mut settings, found) = schema::read(SETTINGS_FILE, bytes, is_named.then_some(&policy));
     problems.extend(found);
+    problems.extend(unseal(&mut settings, &files.secrets));
     let mut servers: Vec<Server> = servers.into_iter().chain(settings.servers.iter().cloned()).collect();
     resolve_names(&mut servers, &policy, &settings.model.base_domain);
     let model = Model { edge: edge_config(&servers), policy, ..settings.model.clone() };
@@ -169,10 +176,12 @@ fn read(dir: &Path) -> Result<(Files, Vec<Problem>), Box<Problem>> {
         let problem = Problem::error("no-directory", what).cure("Name the directory that genkan.toml is in.");
         return Err(Box::new(problem.at(Place::file("."))));
     }
+    let listing = names(dir);
     let mut take = |name: &str| {
-        read_file(&dir.join(name)).map_err(|error| {
+        read_file(&dir.join(neighbours::spelling(name, &listing))).map_err(|error| {
             let problem = Problem::error("unreadable", format!("{name} cannot be read: {error}"));
-            problems.push(problem.at(Place::file(name)));
+            let cure = "Put a file there that this user may read.";
+            problems.push(problem.cure(cure).at(Place::file(name)));
         })
     };
     let settings = take(SETTINGS_FILE).ok().flatten();
@@ -184,11 +193,40 @@ fn read(dir: &Path) -> Result<(Files, Vec<Problem>), Box<Problem>> {
         let problem = Problem::error("two-policies", format!("there is {} and {second}", POLICY_FILES[0]));
         problems.push(problem.cure("Keep one of them.").at(Place::file(&second)));
     }
-    problems.extend(STRAY_FILES.iter().filter(|(name, _)| dir.join(name).is_file()).map(|(name, read)| {
-        let problem = Problem::warning("stray-file", format!("{name} is not read"));
-        problem.cure(format!("Its place is {read}.")).at(Place::file(name))
-    }));
-    Ok((Files { settings, caddy, policy }, problems))
+    problems.extend(neighbours::problems(&listing));
+    Ok((Files { settings, caddy, policy, ..Files::default() }, problems))
+}
+
+/// Puts the key in the place of its marker.
+fn unseal(settings: &mut Settings, secrets: &BTreeMap<String, Secret<String>>) -> Option<Problem> {
+    let sealed = settings.sealed_account.as_ref()?;
+    let Some(hmac_key) = secrets.get(&EAB_HMAC_KEY.file()) else {
+        let problem = Problem::warning("secret-missing", "the key behind \"sealed\" is not here")
+            .because("A box moves secrets out of this file to its data partition; this is another machine, or the data was lost.")
+            .cure("On the box: write the key again in the place of \"sealed\". Elsewhere: nothing.");
+        return Some(problem.at(sealed.place.clone()));
+    };
+    match ExternalAccount::new(&sealed.key_id, hmac_key.expose()) {
+        Ok(account) => settings.model.acme.external_account = Some(account),
+        Err(flaw) => return Some(schema::bad_key(flaw).at(sealed.place.clone())),
+    }
+    None
+}
+
+/// The names in a directory, in order; of one that cannot be listed none.
+fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let files = entries.filter(|entry| entry.path().is_file());
+    let mut names: Vec<String> =
+        files.filter_map(|entry| entry.file_name().into_string().ok()).take(NAMES_MAX).collect();
+    names.sort();
+    names
+}
+
+/// A secret that is no text, or not there, is none.
+fn read_secret(dir: &Path, key: SecretKey) -> Option<Secret<String>> {
+    let bytes = Secret::new(read_file(&dir.join(key.file())).ok()??);
+    Some(Secret::new(std::str::from_utf8(bytes.expose()).ok()?.trim_end().to_owned()))
 }
 
 /// `None` when there is no such file; never more than one byte beyond what is accepted.

@@ -11,14 +11,20 @@ pub mod document;
 pub mod exposure;
 mod load;
 pub mod model;
+#[cfg(test)]
+mod mutations;
 mod name;
+mod neighbours;
+mod network;
 pub mod policy;
 pub mod problem;
 pub mod schema;
+pub mod seal;
 #[cfg(test)]
 mod seed;
 mod suggest;
 #[cfg(test)]
 mod tests;
 
-pub use load::{Loaded, POLICY_FILES, load};
+pub use load::{Loaded, POLICY_FILES, SETTINGS_FILE, load, load_sealed};
+pub use seal::{SECRETS, SECRETS_FOLDER, seal};

@@ -1,8 +1,9 @@
 //! `genkan.toml`: every key optional, and so is the file.
 
+mod acme;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 
 use crate::coordinator::core::policy::Policy;
 use crate::edge::core::route::{Transport, Upstream};
@@ -10,24 +11,29 @@ use crate::edge::core::route::{Transport, Upstream};
 use super::decode::{Decoder, Keys, Table};
 use super::document::{Document, Node, Syntax};
 use super::exposure::{Layer, Placed, Route, Server};
-use super::model::{Acme, Lan, Log, LogFormat, Model, Ports};
+use super::model::{Lan, Log, LogFormat, Model, Ports};
 use super::problem::{Place, Problem};
-use super::{address, name, suggest};
+use super::{address, name, network, suggest};
+
+pub use acme::{SealedAccount, bad_key};
 
 /// The file with every key explained and commented out; works as it is.
 pub const EXAMPLE: &str = include_str!("genkan.example.toml");
 
 const ROOT: Keys = Keys {
     of: "genkan.toml",
-    known: &["coordinator", "acme", "lan", "ports", "log", "expose"],
-    planned: &["ddns", "network", "port_mapping"],
+    known: &["coordinator", "acme", "lan", "network", "time", "ports", "log", "box", "expose"],
+    planned: &["ddns", "port_mapping"],
 };
 const COORDINATOR: Keys = Keys { of: "[coordinator]", known: &["name", "base_domain"], planned: &[] };
-const ACME: Keys = Keys { of: "[acme]", known: &["directory", "ca_file", "email"], planned: &[] };
 const LAN: Keys = Keys { of: "[lan]", known: &["interface", "address"], planned: &[] };
-const PORTS: Keys =
-    Keys { of: "[ports]", known: &["http", "https", "control", "stun", "wireguard", "admin"], planned: &[] };
+const PORTS: Keys = Keys {
+    of: "[ports]",
+    known: &["http", "https", "control", "stun", "wireguard", "admin", "api"],
+    planned: &[],
+};
 const LOG: Keys = Keys { of: "[log]", known: &["format", "level"], planned: &[] };
+const BOX: Keys = Keys { of: "[box]", known: &["keep_identity_copy"], planned: &[] };
 const EXPOSE: Keys = Keys { of: "[[expose]]", known: &["listen", "to"], planned: &[] };
 
 /// What `genkan.toml` says, on its own.
@@ -43,6 +49,8 @@ pub struct Settings {
     pub base_domain_place: Place,
     /// Where the ports that were written stand, by their key.
     pub port_places: BTreeMap<&'static str, Place>,
+    /// An account with the certificate authority whose key has to be found elsewhere.
+    pub sealed_account: Option<SealedAccount>,
 }
 
 /// Reads the file `file`; `policy` gives the names that `[[expose]]` may use, `None` when it could not be read.
@@ -58,7 +66,7 @@ pub fn read(file: &str, bytes: &[u8], policy: Option<&Policy>) -> (Settings, Vec
         Ok(document) => document,
         Err(problems) => return (Settings::nothing(file), problems),
     };
-    let mut reader = Reader { decoder: Decoder::new(&document), policy };
+    let mut reader = Reader { decoder: Decoder::new(&document), policy, sealed_account: None };
     let settings = reader.settings(file, &document.root);
     (settings, reader.decoder.finish())
 }
@@ -81,6 +89,7 @@ impl Settings {
             email_place: place(),
             base_domain_place: place(),
             port_places: BTreeMap::new(),
+            sealed_account: None,
         }
     }
 }
@@ -88,6 +97,7 @@ impl Settings {
 struct Reader<'d> {
     decoder: Decoder<'d>,
     policy: Option<&'d Policy>,
+    sealed_account: Option<SealedAccount>,
 }
 
 impl<'d> Reader<'d> {
@@ -107,18 +117,28 @@ impl<'d> Reader<'d> {
                 settings.base_domain_place = self.decoder.place(node);
             }
         }
-        if let Some(acme) = self.section(table, "acme", &ACME) {
+        if let Some(acme) = self.section(table, "acme", &acme::KEYS) {
             if let Some(node) = acme.value("email") {
                 settings.email_place = self.decoder.place(node);
             }
             model.acme = self.acme(acme);
         }
         model.lan = self.section(table, "lan", &LAN).map(|lan| self.lan(lan)).unwrap_or_default();
+        if let Some(table) = self.section(table, "network", &network::NETWORK) {
+            model.network = network::network(&mut self.decoder, table);
+        }
+        if let Some(table) = self.section(table, "time", &network::TIME) {
+            model.time = network::time(&mut self.decoder, table);
+        }
         if let Some(ports) = self.section(table, "ports", &PORTS) {
             (model.ports, settings.port_places) = self.ports(ports);
         }
         model.log = self.section(table, "log", &LOG).map(|log| self.log(log)).unwrap_or_default();
+        if let Some(node) = self.section(table, "box", &BOX).and_then(|own| own.value("keep_identity_copy")) {
+            model.keep_identity_copy = self.decoder.boolean(node, "keep_identity_copy").unwrap_or(true);
+        }
         settings.servers = table.value("expose").map(|node| self.exposed(node)).unwrap_or_default();
+        settings.sealed_account = self.sealed_account.take();
         settings
     }
 
@@ -141,50 +161,8 @@ impl<'d> Reader<'d> {
         }
     }
 
-    fn acme(&mut self, table: Table<'d>) -> Acme {
-        let mut acme = Acme::default();
-        if let Some(node) = table.value("directory")
-            && let Some(url) = self.decoder.text(node, "directory")
-        {
-            if !is_https(url) {
-                let problem = Problem::error("bad-url", format!("\"{url}\" is not an https:// address"));
-                self.decoder.report(
-                    node.at,
-                    problem.because("ACME is spoken over HTTPS only (RFC 8555, section 6.1)."),
-                );
-            }
-            url.clone_into(&mut acme.directory);
-        }
-        acme.ca_file =
-            table.value("ca_file").and_then(|node| self.decoder.text(node, "ca_file")).map(PathBuf::from);
-        if let Some(node) = table.value("email")
-            && let Some(email) = self.decoder.text(node, "email")
-        {
-            if !is_email(email) {
-                self.decoder.report(
-                    node.at,
-                    Problem::error("bad-email", format!("\"{email}\" is not an e-mail address")),
-                );
-            }
-            acme.email = Some(email.to_owned());
-        }
-        acme
-    }
-
     fn lan(&mut self, table: Table<'d>) -> Lan {
-        let interface = table.value("interface").and_then(|node| {
-            let text = self.decoder.text(node, "interface")?;
-            // IFNAMSIZ of Linux, with its terminating zero.
-            if text.is_empty() || text.len() > 15 || text.contains(|c: char| c == '/' || c.is_whitespace()) {
-                let problem = Problem::error(
-                    "bad-interface",
-                    format!("\"{text}\" cannot be a network interface's name"),
-                );
-                self.decoder
-                    .report(node.at, problem.cure("Write it as `ip link` does, for example \"eth0\"."));
-            }
-            Some(text.to_owned())
-        });
+        let interface = network::interface(&mut self.decoder, table);
         let address = table.value("address").and_then(|node| {
             let text = self.decoder.text(node, "address")?;
             let address = text.parse::<Ipv4Addr>().ok();
@@ -206,6 +184,7 @@ impl<'d> Reader<'d> {
             ("stun", &mut ports.stun),
             ("wireguard", &mut ports.wireguard),
             ("admin", &mut ports.admin),
+            ("api", &mut ports.api),
         ];
         for (key, field) in fields {
             let Some(node) = table.value(key) else { continue };
@@ -219,23 +198,14 @@ impl<'d> Reader<'d> {
 
     fn log(&mut self, table: Table<'d>) -> Log {
         let mut log = Log::default();
-        if let Some(format) = self.choice(table, "format", &["text", "json"]) {
+        if let Some(format) = self.decoder.choice(table, "format", &["text", "json"]) {
             log.format = if format == "json" { LogFormat::Json } else { LogFormat::Text };
         }
-        if let Some(level) = self.choice(table, "level", &["error", "warn", "info", "debug", "trace"]) {
+        if let Some(level) = self.decoder.choice(table, "level", &["error", "warn", "info", "debug", "trace"])
+        {
             log.level = level.parse().unwrap_or(log.level);
         }
         log
-    }
-
-    fn choice(&mut self, table: Table<'d>, key: &str, choices: &[&str]) -> Option<&'d str> {
-        let node = table.value(key)?;
-        let text = self.decoder.text(node, key)?;
-        if !choices.contains(&text) {
-            let problem = Problem::error("bad-choice", format!("{key} cannot be \"{text}\""));
-            self.decoder.report(node.at, problem.cure(suggest::cure(text, choices)));
-        }
-        Some(text)
     }
 
     fn exposed(&mut self, node: &'d Node) -> Vec<Server> {
@@ -312,16 +282,4 @@ fn spell_out(listen: &str) -> String {
         None if is_port(listen) => format!(":{listen}"),
         _ => listen.to_owned(),
     }
-}
-
-fn is_https(url: &str) -> bool {
-    let parsed = url.parse::<http::Uri>().ok();
-    parsed.is_some_and(|uri| {
-        uri.scheme_str() == Some("https") && uri.host().is_some_and(|host| !host.is_empty())
-    })
-}
-
-fn is_email(text: &str) -> bool {
-    let sound = |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c == '@');
-    text.split_once('@').is_some_and(|(local, domain)| sound(local) && sound(domain))
 }

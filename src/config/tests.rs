@@ -7,6 +7,7 @@ use crate::edge::core::route::{HttpHandler, Transport};
 use super::document::{Document, Syntax};
 use super::load::{Files, assemble};
 use super::model::Model;
+use super::mutations::in_force;
 use super::problem::Problem;
 use super::schema::EXAMPLE;
 use super::{caddy, policy, schema, seed};
@@ -63,14 +64,7 @@ fn nothing_at_all_is_a_configuration() {
 fn the_example_works_unedited_and_with_every_line_in_force() {
     let defaults = schema::parse("genkan.toml", EXAMPLE.as_bytes(), None).expect("sound");
     assert_eq!(defaults.model, Model::default());
-    let in_force = |line: &str| {
-        let bare = line.strip_prefix("# ")?;
-        let key = bare
-            .split_once(" = ")
-            .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
-        (key || bare.starts_with('[')).then(|| bare.to_owned())
-    };
-    let text: String = EXAMPLE.lines().filter_map(in_force).map(|line| line + "\n").collect();
+    let text = in_force(EXAMPLE);
     let all = schema::parse("genkan.toml", text.as_bytes(), None).expect(&text);
     assert_eq!(all.model.name.as_deref(), Some("hs.example.com"));
     assert_eq!(all.servers.len(), 2);
@@ -401,6 +395,7 @@ proptest! {
             settings: Some(bytes.clone()),
             caddy: Some(bytes.clone()),
             policy: Some(("acl.json".to_owned(), bytes)),
+            ..Files::default()
         };
         if let (Some(assembled), _) = assemble(&files) {
             let _ = super::check::disagreements(&assembled);

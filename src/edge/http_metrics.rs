@@ -9,8 +9,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::core::limits::Denied;
 use super::core::listen_plan::Door;
+use super::reach::Reach;
+use crate::base::ceilings::Denied;
 
 /// All families; a clone counts into the same ones.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +23,8 @@ pub struct HttpMetrics {
     dials: Family<UpstreamOutcome, Counter>,
     orders: Family<NameOutcome, Counter>,
     expiry: Family<Name, Gauge>,
+    /// Hears of every dial.
+    pub(super) reach: Reach,
 }
 
 /// Counters of one listening socket, looked up once.

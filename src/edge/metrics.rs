@@ -7,6 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::http_metrics::HttpMetrics;
+use super::reach::Reach;
 
 /// All families of the edge; a clone counts into the same ones.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct RelayMetrics {
     /// Buffers that hold bytes on their way, and the most that ever did at once.
     pub chunks: Gauge,
     pub chunks_high_water: Gauge,
+    /// Hears of every dial.
+    pub reach: Reach,
 }
 
 /// Layer 4 UDP.
@@ -101,6 +104,14 @@ impl EdgeMetrics {
             relay: RelayMetrics::new(registry),
             udp: UdpMetrics::new(registry),
         }
+    }
+
+    /// The same; every dial that is counted is told to `reach`, too.
+    #[must_use]
+    pub fn telling(mut self, reach: &Reach) -> Self {
+        self.relay.reach = reach.clone();
+        self.http.reach = reach.clone();
+        self
     }
 }
 

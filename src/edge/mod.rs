@@ -3,6 +3,7 @@
 pub mod acme_client;
 pub mod body;
 pub mod core;
+mod error;
 pub mod front;
 pub mod http_metrics;
 pub mod http_proxy;
@@ -10,18 +11,19 @@ pub mod layer4;
 pub mod listener;
 pub mod metrics;
 pub mod neighbours;
+pub mod reach;
 pub mod relay;
 pub mod settings;
 pub mod targets;
 pub mod tls;
 pub mod udp_proxy;
+pub mod view;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand_core::RngCore;
 use tokio::sync::{Mutex, watch};
@@ -33,7 +35,9 @@ use tracing::{info, warn};
 
 use crate::base::rng::SeededRng;
 use crate::base::wall_time::WallTime;
+use crate::health::catalogue::NOT_LISTENING;
 use acme_client::AcmeClient;
+use core::acme_order::NameStanding;
 use core::certificate::is_public;
 use core::host_route::SiteTable;
 use core::listen_plan::{self, Door, OwnPorts};
@@ -41,37 +45,22 @@ use core::route::EdgeConfig;
 use front::Front;
 use http_metrics::HttpMetrics;
 use http_proxy::Proxy;
-use layer4::{Layer4, Layer4Error};
+use layer4::Layer4;
 use listener::{Listener, Shared};
 use metrics::EdgeMetrics;
-use tls::{CertificateError, Certificates, Names};
+use tls::{Certificates, Names};
 
 pub use body::Body;
+pub use error::EdgeError;
 pub use neighbours::{CertificateStore, Resident, ResponseFuture, StoreFailure};
 pub use settings::{AcmeSettings, EdgeSettings};
+pub use view::EdgeView;
+
+/// The area of this room's loops in a roll call.
+pub const LOOPS: &str = "edge";
 
 /// How long connections may finish what they do when the edge stops.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// Why the edge does not start, or stays as it was.
-#[derive(Debug, thiserror::Error)]
-pub enum EdgeError {
-    /// The environment: the port is taken or forbidden, or the address is not of this machine.
-    #[error("cannot listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: io::Error },
-    /// A route of layer 4 is not served.
-    #[error(transparent)]
-    Layer4(#[from] Layer4Error),
-    /// The environment: no certificate to answer with.
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
-    /// The environment: no cryptography.
-    #[error("cannot set up TLS: {0}")]
-    Tls(#[from] rustls::Error),
-    /// The runtime is going down.
-    #[error("the program is stopping")]
-    Stopping,
-}
 
 /// The running edge. Dropped without [`Edge::stop`], everything it serves ends at once.
 pub struct Edge {
@@ -79,6 +68,8 @@ pub struct Edge {
     shared: Shared,
     sockets: Mutex<Sockets>,
     orderable: watch::Sender<Vec<String>>,
+    standings: watch::Receiver<Vec<NameStanding>>,
+    served: watch::Sender<EdgeConfig>,
     background: JoinSet<()>,
 }
 
@@ -107,11 +98,16 @@ impl Edge {
         let certificates = open_certificates(Arc::clone(&store), &settings, names).await?;
         let shared = share(&settings, resident, certificates, metrics.http, &mut rng)?;
         let orderable = watch::Sender::default();
-        let background = background(&settings, &shared, store, orderable.subscribe(), wall, &mut rng);
-        let relay = relay::choose(metrics.relay, fork(&mut rng));
+        let standings = watch::Sender::default();
+        let told = standings.subscribe();
+        let links = AcmeLinks { store, names: orderable.subscribe(), wall, standings };
+        let background = background(&settings, &shared, links, &mut rng);
+        let relay = relay::choose(metrics.relay, fork(&mut rng), &settings.loops);
         let layer4 = Layer4::new(relay, metrics.udp, settings.udp_flows, SeededRng::new(fork(&mut rng)));
         let sockets = Sockets { config: EdgeConfig::default(), listeners: BTreeMap::new(), layer4 };
-        let edge = Self { settings, shared, sockets: Mutex::new(sockets), orderable, background };
+        let served = watch::Sender::default();
+        let sockets = Mutex::new(sockets);
+        let edge = Self { settings, shared, sockets, orderable, standings: told, served, background };
         edge.reload(&config).await?;
         Ok(edge)
     }
@@ -120,6 +116,13 @@ impl Edge {
     #[must_use]
     pub fn pin(&self) -> watch::Receiver<Option<[u8; 32]>> {
         self.shared.certificates.pin()
+    }
+
+    /// What is served from now on, for those who only look.
+    #[must_use]
+    pub fn view(&self) -> EdgeView {
+        let certificates = Arc::clone(&self.shared.certificates);
+        EdgeView { certificates, standings: self.standings.clone(), served: self.served.subscribe() }
     }
 
     /// The addresses bound for HTTP, with the ports taken.
@@ -140,6 +143,7 @@ impl Edge {
             error => error,
         };
         if let Err(error) = applied {
+            error.condition().into_iter().for_each(|told| self.settings.health.set(told, Instant::now()));
             let before = sockets.config.clone();
             self.listen(&mut sockets, &before)
                 .await
@@ -155,6 +159,8 @@ impl Edge {
             "edge serves its configuration"
         );
         sockets.config = config.clone();
+        self.served.send_replace(config.clone());
+        self.settings.health.keep_only(NOT_LISTENING.code, &[]);
         Ok(())
     }
 
@@ -258,22 +264,30 @@ fn share(
     let proxy = Proxy::new(metrics.clone(), SeededRng::new(fork(rng)), tasks.clone(), abort.clone());
     let front = Arc::new(Front::new(resident, proxy, metrics.clone(), settings.https_port));
     let tls = TlsAcceptor::from(Arc::new(tls::server_config(certificates.clone())?));
-    Ok(Shared { front, certificates, tls, metrics, tasks, drain, abort })
+    let loops = settings.loops.clone();
+    Ok(Shared { front, certificates, tls, metrics, loops, tasks, drain, abort })
+}
+
+/// The ends of what the ordering of certificates hangs on.
+struct AcmeLinks {
+    store: Arc<dyn CertificateStore>,
+    names: watch::Receiver<Vec<String>>,
+    wall: watch::Receiver<WallTime>,
+    standings: watch::Sender<Vec<NameStanding>>,
 }
 
 /// What goes on beside the connections: looking after those to upstreams, and ordering certificates.
 fn background(
     settings: &EdgeSettings,
     shared: &Shared,
-    store: Arc<dyn CertificateStore>,
-    names: watch::Receiver<Vec<String>>,
-    wall: watch::Receiver<WallTime>,
+    links: AcmeLinks,
     rng: &mut SeededRng,
 ) -> JoinSet<()> {
     let mut background = JoinSet::new();
     let front = Arc::clone(&shared.front);
     background.spawn(async move { front.proxy.sweep().await });
     if let Some(acme) = settings.acme.clone() {
+        let AcmeLinks { store, names, wall, standings } = links;
         let client = AcmeClient {
             settings: acme,
             certificates: Arc::clone(&shared.certificates),
@@ -282,6 +296,8 @@ fn background(
             names,
             wall,
             metrics: shared.metrics.clone(),
+            health: settings.health.clone(),
+            standings,
         };
         background.spawn(client.run(SeededRng::new(fork(rng))));
     }

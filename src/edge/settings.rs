@@ -3,10 +3,13 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
-use super::core::limits::Ceilings;
+use super::core::external_account::ExternalAccount;
 use super::core::listen_plan::{OwnPorts, sockets};
 use super::core::route::{EdgeConfig, Transport};
 use super::relay::RelayLimits;
+use crate::base::ceilings::Ceilings;
+use crate::base::roll_call::RollCall;
+use crate::health::Health;
 
 /// Of each listening socket. Request bodies that no upstream takes are held up to an HTTP/2 connection's window of 128 KiB: 128 MiB at
 /// the worst, 32 MiB from one source, on a machine that may have 512 MB in all. Only TLS sockets speak HTTP/2, and usually there is
@@ -38,8 +41,12 @@ pub struct EdgeSettings {
     pub connections: Ceilings,
     /// Flows of layer 4 UDP over all routes, each a descriptor.
     pub udp_flows: usize,
+    /// Where the loops of the edge show that they turn.
+    pub loops: RollCall,
     /// Fresh random bytes for back-off jitter.
     pub seed: [u8; 32],
+    /// Where ports that cannot be opened and certificates that cannot be had are told.
+    pub health: Health,
 }
 
 impl EdgeSettings {
@@ -56,7 +63,9 @@ impl EdgeSettings {
             acme: None,
             connections: CONNECTIONS,
             udp_flows: UDP_FLOWS,
+            loops: RollCall::default(),
             seed,
+            health: Health::default(),
         }
     }
 
@@ -86,4 +95,6 @@ pub struct AcmeSettings {
     pub ca_file: Option<PathBuf>,
     /// Where the authority may write to.
     pub email: Option<String>,
+    /// For an authority that takes customers only; needed once, when the account is made.
+    pub external_account: Option<ExternalAccount>,
 }

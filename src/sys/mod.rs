@@ -1,6 +1,17 @@
 //! Raw system calls: the only room with `unsafe`. Each block says why it is sound.
 
-#![allow(unsafe_code, reason = "io_uring, TUN ioctls and control messages have no safe interface")]
+#![allow(
+    unsafe_code,
+    reason = "io_uring, ioctls, packet sockets, capabilities, inherited descriptors and restarts have no safe interface"
+)]
 
+pub mod block;
+pub mod capability;
+pub mod clock;
+pub mod inherited;
+pub mod packet;
+pub mod privileges;
+pub mod restart;
 pub mod tun;
 pub mod uring;
+pub mod watchdog;

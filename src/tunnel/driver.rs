@@ -1,6 +1,6 @@
 //! The loop that owns sockets, TUN and timers, feeds the state machine and drains it.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,31 +13,30 @@ use super::core::node::{Datagrams, Node, NodeSettings};
 use super::core::outbox::Destination;
 use super::metrics::TunnelMetrics;
 use super::own_endpoints::OwnEndpoints;
-use super::tun_device::{TunDevice, TunError, TunSettings};
-use super::udp_socket::{UdpError, UdpSockets};
+pub use super::tun_device::TunSettings;
+use super::tun_device::{RaisedTun, TunDevice, TunError};
+use super::udp_socket::{BoundSockets, UdpError, UdpSockets};
+use crate::base::roll_call::{RollCall, Turns};
 use crate::wire::control::MapResponse;
 use crate::wire::key::{DiscoPrivate, NodePrivate, NodePublic};
 
 /// Longest datagram taken: a WireGuard message of the largest Ethernet frame that peers probe for.
 const DATAGRAM_ROOM: usize = 9216;
-/// How often the metrics are brought up to date; scrapes are no closer than this.
+/// The area of this loop in a roll call.
+pub const LOOPS: &str = "tunnel";
+
+/// How often the metrics are brought up to date; scrapes are no closer than this. It is also the longest time between two turns.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 pub struct TunnelConfig {
     pub node_key: NodePrivate,
     pub disco_key: DiscoPrivate,
-    pub ipv4: Ipv4Addr,
-    pub ipv6: Ipv6Addr,
-    /// Name of the TUN interface.
-    pub interface: String,
-    /// Largest IP packet inside the tunnel, in bytes.
-    pub mtu: u16,
-    /// UDP port of WireGuard and disco.
-    pub port: u16,
     /// The relay region of this node.
     pub home_region: i32,
     /// Name and port under which the port above is reached from the internet; looked up now and then.
     pub public_endpoint: Option<(String, u16)>,
+    /// Where the loop shows that it turns.
+    pub loops: RollCall,
     /// Of all randomness but WireGuard's own.
     pub seed: [u8; 32],
 }
@@ -65,32 +64,44 @@ pub enum TunnelError {
     InterfaceLost(String),
 }
 
+/// The interface and the sockets, open and not served yet. To open them is all that the tunnel needs privileges for.
+pub struct Raised {
+    interface: TunSettings,
+    tun: RaisedTun,
+    sockets: BoundSockets,
+}
+
+/// Opens the interface, and `port` for WireGuard and disco. The runtime it is called in may end before the one that serves begins.
+pub async fn raise(interface: TunSettings, port: u16) -> Result<Raised, TunnelError> {
+    let sockets = BoundSockets::bind(port)?;
+    let tun = RaisedTun::create(&interface).await?;
+    Ok(Raised { interface, tun, sockets })
+}
+
 /// Runs the node until `stop`, or until the sender of netmaps is gone.
-pub async fn run(
+pub async fn serve(
     config: TunnelConfig,
+    raised: Raised,
     links: Links,
     metrics: TunnelMetrics,
     stop: CancellationToken,
 ) -> Result<(), TunnelError> {
-    let sockets = UdpSockets::bind(config.port)?;
-    let tun = TunDevice::create(&TunSettings {
-        name: config.interface.clone(),
-        mtu: config.mtu,
-        ipv4: config.ipv4,
-        ipv6: config.ipv6,
-    })
-    .await?;
-    tracing::info!(interface = config.interface, port = sockets.port(), "tunnel is up");
+    // Dropped on the way out of a failure: the tunnel stands still then.
+    let turns = config.loops.join(LOOPS, "tunnel");
+    let Raised { interface, tun, sockets } = raised;
+    let (tun, sockets) = (tun.watch()?, sockets.watch()?);
+    tracing::info!(interface = interface.name, port = sockets.port(), "tunnel is up");
     let (own_endpoints, endpoints) = watch::channel(Vec::new());
     let watcher = OwnEndpoints {
         port: sockets.port(),
-        interface: config.interface.clone(),
+        interface: interface.name.clone(),
         public: config.public_endpoint.clone(),
     };
     let watcher = tokio::spawn(watcher.watch(own_endpoints, links.endpoints.clone()));
-    let result = Driver::new(&config, links, endpoints, sockets, tun, metrics).run(&stop).await;
+    let result =
+        Driver::new(&config, interface, links, endpoints, (tun, sockets), metrics).run(&stop, &turns).await;
     watcher.abort();
-    result
+    result.inspect(|()| turns.leave())
 }
 
 struct Driver {
@@ -120,10 +131,10 @@ enum Woken {
 impl Driver {
     fn new(
         config: &TunnelConfig,
+        interface: TunSettings,
         links: Links,
         endpoints: watch::Receiver<Vec<SocketAddr>>,
-        sockets: UdpSockets,
-        tun: TunDevice,
+        (tun, sockets): (TunDevice, UdpSockets),
         metrics: TunnelMetrics,
     ) -> Self {
         let now = Instant::now();
@@ -135,7 +146,7 @@ impl Driver {
         };
         Self {
             node: Node::new(&settings, now),
-            interface: config.interface.clone(),
+            interface: interface.name,
             tun,
             sockets,
             links,
@@ -146,13 +157,13 @@ impl Driver {
             net_maps: Vec::new(),
             relayed: Vec::with_capacity(BATCH),
             datagrams: Batch::new(DATAGRAM_ROOM),
-            packets: Batch::new(usize::from(config.mtu)),
+            packets: Batch::new(usize::from(interface.mtu)),
             metrics,
             next_report: now,
         }
     }
 
-    async fn run(mut self, stop: &CancellationToken) -> Result<(), TunnelError> {
+    async fn run(mut self, stop: &CancellationToken, turns: &Turns) -> Result<(), TunnelError> {
         loop {
             let woken = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -163,6 +174,7 @@ impl Driver {
                 return Ok(());
             }
             self.turn().await?;
+            turns.count();
         }
     }
 

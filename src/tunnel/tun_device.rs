@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use rtnetlink::packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute};
 use rtnetlink::packet_route::route::{RouteMessage, RouteScope, RouteType};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 use tokio::io::Interest;
@@ -44,6 +45,9 @@ pub enum TunError {
     Netlink { step: &'static str, reason: String },
 }
 
+/// An interface that is up, and not read yet.
+pub struct RaisedTun(File);
+
 pub struct TunDevice {
     file: AsyncFd<File>,
 }
@@ -57,17 +61,23 @@ pub struct TunSettings {
     pub ipv6: Ipv6Addr,
 }
 
-impl TunDevice {
+impl RaisedTun {
     /// Creates the interface, gives it addresses and routes, and brings it up. Without IPv6 in the kernel it has IPv4 only.
     pub async fn create(settings: &TunSettings) -> Result<Self, TunError> {
         let file = open()?;
         tun::attach(&file, &settings.name).map_err(|error| attach_error(&error, &settings.name))?;
-        silence_autoconfiguration(&settings.name);
         configure(settings).await?;
-        let file = tun::watch(file).map_err(TunError::Open)?;
-        Ok(Self { file })
+        Ok(Self(file))
     }
 
+    /// Lets the current runtime wait for packets.
+    pub fn watch(self) -> Result<TunDevice, TunError> {
+        let file = tun::watch(self.0).map_err(TunError::Open)?;
+        Ok(TunDevice { file })
+    }
+}
+
+impl TunDevice {
     /// Waits until [`TunDevice::receive`] may have a packet.
     pub async fn readable(&self) -> io::Result<()> {
         self.file.readable().await.map(|_| ())
@@ -104,14 +114,6 @@ fn attach_error(error: &io::Error, name: &str) -> TunError {
     }
 }
 
-/// No link-local address and no router solicitations into the tunnel, where nobody would answer.
-fn silence_autoconfiguration(name: &str) {
-    let no_link_local = format!("/proc/sys/net/ipv6/conf/{name}/addr_gen_mode");
-    if let Err(error) = std::fs::write(no_link_local, "1") {
-        tracing::debug!(%error, "link-local address of the tunnel stays on");
-    }
-}
-
 async fn configure(settings: &TunSettings) -> Result<(), TunError> {
     let (connection, handle, _) = rtnetlink::new_connection()
         .map_err(|error| TunError::Netlink { step: "open a socket", reason: error.to_string() })?;
@@ -124,6 +126,7 @@ async fn configure(settings: &TunSettings) -> Result<(), TunError> {
 async fn configure_with(handle: &Handle, settings: &TunSettings) -> Result<(), TunError> {
     let index = nix::net::if_::if_nametoindex(settings.name.as_str())
         .map_err(|error| TunError::Netlink { step: "find the interface", reason: error.to_string() })?;
+    silence_autoconfiguration(handle, index).await;
     let link = LinkUnspec::new_with_index(index).mtu(u32::from(settings.mtu)).up().build();
     done("bring the interface up", handle.link().set(link).execute().await)?;
     add_address(handle, index, settings.ipv4.into(), 32).await?;
@@ -134,6 +137,16 @@ async fn configure_with(handle: &Handle, settings: &TunSettings) -> Result<(), T
         tracing::warn!(%error, "the tunnel has no IPv6");
     }
     Ok(())
+}
+
+/// No link-local address and no router solicitations into the tunnel, where nobody would answer. Before the interface is up, which makes them.
+async fn silence_autoconfiguration(handle: &Handle, index: u32) {
+    let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    let attribute = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]);
+    let link = LinkUnspec::new_with_index(index).append_extra_attribute(attribute).build();
+    if let Err(error) = handle.link().set(link).execute().await {
+        tracing::debug!(%error, "link-local address of the tunnel stays on");
+    }
 }
 
 async fn configure_ipv6(handle: &Handle, index: u32, address: Ipv6Addr) -> Result<(), TunError> {

@@ -19,6 +19,14 @@ pub enum UdpError {
     Open { port: u16, source: io::Error },
 }
 
+/// Bound, and not waited for yet.
+pub struct BoundSockets {
+    ipv4: std::net::UdpSocket,
+    /// `None` where the kernel has no IPv6.
+    ipv6: Option<std::net::UdpSocket>,
+    port: u16,
+}
+
 pub struct UdpSockets {
     ipv4: UdpSocket,
     /// `None` where the kernel has no IPv6.
@@ -26,7 +34,7 @@ pub struct UdpSockets {
     port: u16,
 }
 
-impl UdpSockets {
+impl BoundSockets {
     /// Binds `port` in both families on all addresses; 0 chooses one.
     pub fn bind(port: u16) -> Result<Self, UdpError> {
         let ipv4 = bind_one(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
@@ -43,6 +51,15 @@ impl UdpSockets {
         Ok(Self { ipv4, ipv6, port })
     }
 
+    /// Lets the current runtime wait for datagrams.
+    pub fn watch(self) -> Result<UdpSockets, UdpError> {
+        let watch = |socket| UdpSocket::from_std(socket).map_err(|error| udp_error(self.port, error));
+        let ipv6 = self.ipv6.map(watch).transpose()?;
+        Ok(UdpSockets { ipv4: watch(self.ipv4)?, ipv6, port: self.port })
+    }
+}
+
+impl UdpSockets {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -90,7 +107,7 @@ fn udp_error(port: u16, source: io::Error) -> UdpError {
     }
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<UdpSocket> {
+fn bind_one(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -98,7 +115,7 @@ fn bind_one(address: SocketAddr) -> io::Result<UdpSocket> {
     enlarge_buffers(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket.into())
 }
 
 /// Beyond the system's limit where this process may, up to the limit elsewhere.
@@ -118,7 +135,8 @@ mod tests {
 
     #[tokio::test]
     async fn both_families_share_a_port_and_datagrams_arrive() {
-        let (a, b) = (UdpSockets::bind(0).expect("a free port"), UdpSockets::bind(0).expect("a free port"));
+        let bind = || BoundSockets::bind(0).and_then(BoundSockets::watch).expect("a free port");
+        let (a, b) = (bind(), bind());
         let mut targets = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, b.port()))];
         if b.ipv6.is_some() {
             targets.push(SocketAddr::from((Ipv6Addr::LOCALHOST, b.port())));
@@ -139,8 +157,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_taken_port_is_named() {
-        let first = UdpSockets::bind(0).expect("a free port");
-        let error = UdpSockets::bind(first.port()).err().expect("taken");
-        assert!(error.to_string().contains(&first.port().to_string()));
+        let first = BoundSockets::bind(0).expect("a free port");
+        let error = BoundSockets::bind(first.port).err().expect("taken");
+        assert!(error.to_string().contains(&first.port.to_string()));
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /metrics` (OpenMetrics text) and `GET /health` over plain HTTP/1.1, for the LAN and the tailnet only.
+//! The admin port: the status page, `/metrics` (OpenMetrics text) and `/health` over plain HTTP/1.1, for the LAN and the tailnet only.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::audience;
+use super::{audience, status};
 
 /// Scrapers and a few people; each connection costs little, but strangers on the LAN are not trusted to stop.
 const MAX_CONNECTIONS: usize = 32;
@@ -30,8 +30,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
+/// Names the loops of the process that stand still; none when all is well.
+pub type Stuck = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// What is shown.
+pub struct Pages {
+    pub registry: Registry,
+    pub status: Arc<dyn status::Source>,
+    pub stuck: Stuck,
+}
+
 /// Serves until `stop`. Connections open then are dropped: every answer is short.
-pub async fn serve(listener: TcpListener, registry: Arc<Registry>, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, pages: Arc<Pages>, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Some(place) = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await else {
@@ -41,7 +51,7 @@ pub async fn serve(listener: TcpListener, registry: Arc<Registry>, stop: Cancell
         match stop.run_until_cancelled(listener.accept()).await {
             None => return,
             Some(Ok((stream, peer))) => {
-                let answers = converse(stream, peer.ip(), Arc::clone(&registry), place);
+                let answers = converse(stream, peer.ip(), Arc::clone(&pages), place);
                 tokio::spawn(stop.clone().run_until_cancelled_owned(answers));
             }
             Some(Err(error)) => {
@@ -52,9 +62,9 @@ pub async fn serve(listener: TcpListener, registry: Arc<Registry>, stop: Cancell
     }
 }
 
-async fn converse(stream: TcpStream, peer: IpAddr, registry: Arc<Registry>, _place: OwnedSemaphorePermit) {
+async fn converse(stream: TcpStream, peer: IpAddr, pages: Arc<Pages>, _place: OwnedSemaphorePermit) {
     let service = service_fn(move |request| {
-        let response = answer(&request, peer, &registry);
+        let response = answer(&request, peer, &pages);
         async { Ok::<_, Infallible>(response) }
     });
     let mut builder = http1::Builder::new();
@@ -65,7 +75,7 @@ async fn converse(stream: TcpStream, peer: IpAddr, registry: Arc<Registry>, _pla
     }
 }
 
-fn answer<B>(request: &Request<B>, peer: IpAddr, registry: &Registry) -> Response<Full<Bytes>> {
+fn answer<B>(request: &Request<B>, peer: IpAddr, pages: &Pages) -> Response<Full<Bytes>> {
     if !audience::admits(peer) {
         tracing::debug!(%peer, "metrics refused to an address outside");
         return with_header(
@@ -85,9 +95,10 @@ fn answer<B>(request: &Request<B>, peer: IpAddr, registry: &Registry) -> Respons
         return with_header(plain(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n"), ALLOW, "GET, HEAD");
     }
     match request.uri().path() {
-        "/metrics" => metrics(registry),
-        "/health" => plain(StatusCode::OK, "ok\n"),
-        _ => plain(StatusCode::NOT_FOUND, "/metrics or /health\n"),
+        "/metrics" => metrics(&pages.registry),
+        "/health" => health(&(pages.stuck)()),
+        path => status::answer(path, &*pages.status)
+            .unwrap_or_else(|| plain(StatusCode::NOT_FOUND, "/, /status.json, /metrics or /health\n")),
     }
 }
 
@@ -95,6 +106,13 @@ fn answer<B>(request: &Request<B>, peer: IpAddr, registry: &Registry) -> Respons
 fn hosts<B>(request: &Request<B>) -> impl Iterator<Item = &str> {
     let headers = request.headers().get_all(HOST).into_iter().map(|host| host.to_str().unwrap_or(""));
     headers.chain(request.uri().authority().map(http::uri::Authority::as_str))
+}
+
+fn health(stuck: &[String]) -> Response<Full<Bytes>> {
+    if stuck.is_empty() {
+        return plain(StatusCode::OK, "ok\n");
+    }
+    plain(StatusCode::SERVICE_UNAVAILABLE, format!("stuck: {}\n", stuck.join(", ")))
 }
 
 fn metrics(registry: &Registry) -> Response<Full<Bytes>> {
@@ -129,12 +147,21 @@ mod tests {
     use prometheus_client::metrics::counter::Counter;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    fn registry() -> Arc<Registry> {
+    struct Empty;
+
+    impl status::Source for Empty {
+        fn status(&self) -> status::Status {
+            status::Status::default()
+        }
+    }
+
+    fn pages(stuck: &[&str]) -> Arc<Pages> {
+        let stuck: Vec<String> = stuck.iter().map(|&name| name.to_owned()).collect();
         let mut registry = Registry::default();
         let counter = Counter::<u64>::default();
         counter.inc_by(3);
         registry.register("genkan_test_things", "Things", counter);
-        Arc::new(registry)
+        Arc::new(Pages { registry, status: Arc::new(Empty), stuck: Arc::new(move || stuck.clone()) })
     }
 
     #[tokio::test]
@@ -142,7 +169,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
         let address = listener.local_addr().expect("bound");
         let stop = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, registry(), stop.clone()));
+        let server = tokio::spawn(serve(listener, pages(&[]), stop.clone()));
         let mut stream = TcpStream::connect(address).await.expect("it listens");
         let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         stream.write_all(request).await.expect("written");
@@ -159,7 +186,7 @@ mod tests {
     fn strangers_get_nothing_and_the_house_only_what_exists() {
         let ask = |method: &str, path: &str, peer: &str| {
             let request = Request::builder().method(method).uri(path).body(()).expect("a request");
-            answer(&request, peer.parse().expect("an address"), &registry())
+            answer(&request, peer.parse().expect("an address"), &pages(&[]))
         };
         let refused = ask("GET", "/metrics", "8.8.8.8");
         assert_eq!(refused.status(), StatusCode::FORBIDDEN);
@@ -168,7 +195,12 @@ mod tests {
         assert_eq!(ask("GET", "/health", "192.168.1.2").status(), StatusCode::OK);
         assert_eq!(ask("HEAD", "/metrics", "100.64.0.2").status(), StatusCode::OK);
         assert_eq!(ask("POST", "/metrics", "127.0.0.1").status(), StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(ask("GET", "/", "::1").status(), StatusCode::NOT_FOUND);
+        for path in ["/", "/status.json", "/style.css"] {
+            assert_eq!(ask("GET", path, "::1").status(), StatusCode::OK);
+            assert_eq!(ask("GET", path, "8.8.8.8").status(), StatusCode::FORBIDDEN);
+            assert_eq!(ask("POST", path, "::1").status(), StatusCode::METHOD_NOT_ALLOWED);
+        }
+        assert_eq!(ask("GET", "/other", "::1").status(), StatusCode::NOT_FOUND);
     }
 
     #[test]
@@ -177,11 +209,13 @@ mod tests {
             let request = Request::builder().uri(uri);
             let request = hosts.iter().fold(request, |request, host| request.header(HOST, *host));
             let request = request.body(()).expect("a request");
-            answer(&request, "192.168.1.2".parse().expect("an address"), &registry()).status()
+            answer(&request, "192.168.1.2".parse().expect("an address"), &pages(&[])).status()
         };
         for (uri, hosts) in [
             ("/metrics", &["attacker.example:9090"][..]),
             ("/health", &["attacker.example"]),
+            ("/", &["attacker.example"]),
+            ("/status.json", &["attacker.example:9090"]),
             ("/metrics", &["192.168.1.1", "attacker.example"]),
             ("http://attacker.example/metrics", &["192.168.1.1"]),
             ("/metrics", &["ä.local"]),
@@ -190,5 +224,15 @@ mod tests {
         }
         assert_eq!(ask("/metrics", &["192.168.1.1:9090"]), StatusCode::OK);
         assert_eq!(ask("http://gateway.local/metrics", &["gateway.local"]), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn health_names_the_loops_that_stand_still() {
+        let request = Request::builder().uri("/health").body(()).expect("a request");
+        let peer = "127.0.0.1".parse().expect("an address");
+        let answer = answer(&request, peer, &pages(&["tunnel", "edge"]));
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let body = http_body_util::BodyExt::collect(answer.into_body()).await.expect("whole").to_bytes();
+        assert_eq!(&body[..], b"stuck: tunnel, edge\n");
     }
 }

@@ -16,6 +16,12 @@ use crate::wire::key::{DiscoPublic, MachinePublic, NodePublic};
 /// File name of the administration socket within the state directory.
 pub const SOCKET: &str = "genkan.sock";
 
+/// Where the interface answers over TLS unless `[ports] api` moves it.
+pub const TLS_PORT: u16 = 9443;
+
+/// Longest update file that is taken, in bytes.
+pub const UPDATE_MAX: u64 = 128 << 20;
+
 /// `text` as one segment of a path or one value of a query: all but letters, digits, `-`, `.`, `_` and `~` as `%XX`
 /// (RFC 3986 section 2.3).
 #[must_use]
@@ -194,6 +200,50 @@ pub struct Health {
     pub database_connectivity: bool,
 }
 
+/// A key of this interface, without its secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ApiKey {
+    #[serde(with = "number_text")]
+    pub id: u64,
+    /// What commands name the key by.
+    pub prefix: String,
+    /// `None`: never.
+    pub expiration: Option<UnixTime>,
+    pub created_at: Option<UnixTime>,
+    pub last_seen: Option<UnixTime>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CreateApiKey {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration: Option<UnixTime>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ExpireApiKey {
+    pub prefix: String,
+}
+
+/// How far an update of the box is, or how the last one ended; without text, none was sent since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UpdateProgress {
+    pub text: String,
+    pub done: bool,
+    pub failed: bool,
+}
+
+impl UpdateProgress {
+    /// Whether one has been sent and has not ended.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        !self.text.is_empty() && !self.done
+    }
+}
+
 /// Answers with one member, named for what it holds.
 macro_rules! envelope {
     ($name:ident { $member:ident: $type:ty }) => {
@@ -209,6 +259,8 @@ envelope!(UserAnswer { user: User });
 envelope!(UsersAnswer { users: Vec<User> });
 envelope!(PreAuthKeyAnswer { pre_auth_key: PreAuthKey });
 envelope!(PreAuthKeysAnswer { pre_auth_keys: Vec<PreAuthKey> });
+envelope!(ApiKeyAnswer { api_key: String });
+envelope!(ApiKeysAnswer { api_keys: Vec<ApiKey> });
 envelope!(NodeAnswer { node: Node });
 envelope!(NodesAnswer { nodes: Vec<Node> });
 

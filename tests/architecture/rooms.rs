@@ -2,7 +2,7 @@
 
 use crate::source::Source;
 
-const ROOMS: [&str; 3] = ["coordinator", "tunnel", "edge"];
+const ROOMS: [&str; 4] = ["coordinator", "tunnel", "edge", "appliance"];
 
 pub fn forbidden_imports(source: &Source) -> Vec<String> {
     let from = module(&source.path);
@@ -43,8 +43,8 @@ fn is_allowed(from: &[String], target: &[String]) -> bool {
         "base" => room == "base",
         "wire" | "sys" => room == own || room == "base",
         "config" => ["base", "wire", "config"].contains(&room) || is_core(target),
-        "cli" | "web" | "log" => ["base", "wire", "config", own].contains(&room),
+        "cli" | "web" | "log" | "health" => ["base", "wire", "config", "health", own].contains(&room),
         _ if is_core(from) => ["base", "wire"].contains(&room) || (room == own && is_core(target)),
-        _ => ["base", "wire", "config", "sys"].contains(&room) || room == own,
+        _ => ["base", "wire", "config", "sys", "health"].contains(&room) || room == own,
     }
 }

@@ -1,7 +1,7 @@
 //! What strangers cannot do.
 
+use genkan::base::ceilings::Ceilings;
 use genkan::edge::body;
-use genkan::edge::core::limits::Ceilings;
 use http::{Response, StatusCode};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};

@@ -1,5 +1,6 @@
 //! A certificate authority for tests: Pebble and its DNS server as child processes, their files in a temporary directory.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -30,6 +31,11 @@ pub struct Pebble {
 impl Pebble {
     /// `None`, said loudly, when it is not installed.
     pub async fn start() -> Option<Self> {
+        Self::start_for(None).await
+    }
+
+    /// As [`Pebble::start`]; it takes none but the customer with this key id and this key in URL-safe base64.
+    pub async fn start_for(customer: Option<[&str; 2]>) -> Option<Self> {
         for program in ["pebble", "pebble-challtestsrv"] {
             if let Err(error) = Command::new(program).arg("-h").output().await {
                 // Not by a macro: what those print in a test that passes is thrown away.
@@ -43,7 +49,7 @@ impl Pebble {
         }
         let [http_port, port, management, dns] = free_ports().await;
         let files = tempfile::tempdir().expect("a directory");
-        write_files(&files, [http_port, port, management]);
+        write_files(&files, [http_port, port, management], customer);
         Some(Self::run(files, [http_port, port, management, dns]).await)
     }
 
@@ -107,7 +113,8 @@ impl Pebble {
     }
 }
 
-fn write_files(files: &TempDir, [http_port, port, management]: [u16; 3]) {
+fn write_files(files: &TempDir, [http_port, port, management]: [u16; 3], customer: Option<[&str; 2]>) {
+    let customers: BTreeMap<&str, &str> = customer.into_iter().map(Into::into).collect();
     let mut ca = CertificateParams::new([]).expect("no names");
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().expect("a key")).expect("a root");
@@ -122,7 +129,8 @@ fn write_files(files: &TempDir, [http_port, port, management]: [u16; 3]) {
         "httpPort": http_port,
         "tlsPort": 1,
         "ocspResponderURL": "",
-        "externalAccountBindingRequired": false,
+        "externalAccountBindingRequired": customer.is_some(),
+        "externalAccountMACKeys": customers,
     }});
     for (name, text) in [
         ("ca.pem", ca.pem()),

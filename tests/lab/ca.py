@@ -28,7 +28,7 @@ def start_dns(processes: Processes, inet: Namespace, names: Sequence[str]) -> Pr
 
 
 def start_house_dns(processes: Processes, router: Namespace, overrides: Path) -> Process:
-    """The router's resolver for the LAN: asks the internet, but for the names in `overrides` (a hosts file).
+    """The router's resolver for the LAN: asks the internet, but for the names in `overrides` (a hosts file). Gives the card its address.
 
     It reads `overrides` again on SIGHUP.
     """
@@ -38,6 +38,12 @@ def start_house_dns(processes: Processes, router: Namespace, overrides: Path) ->
         f"--server={layout.DNS_SERVER}",
         f"--addn-hosts={overrides}",
         "--cache-size=0",
+        # The card, like any machine that is plugged in, asks the router for its address; the router always gives it this one.
+        "--interface=lan",
+        f"--dhcp-range={layout.ROUTER},static,1h",
+        f"--dhcp-host={layout.CARD_HARDWARE_ADDRESS},{layout.GATEWAY}",
+        "--dhcp-leasefile=/dev/null",
+        "--dhcp-authoritative",
     ]
     process = processes.start("house-dns", router.argv(command))
     _answers(router, layout.ROUTER)

@@ -17,6 +17,7 @@ ELSEWHERE = "203.0.113.20"
 
 ROUTER = "192.168.50.1"
 GATEWAY = "192.168.50.10"
+CARD_HARDWARE_ADDRESS = "52:54:00:67:65:6e"
 # Not the house's network: with equal ones E would try LAN addresses that are its own neighbours'.
 OUTER_ROUTER = "10.77.0.1"
 

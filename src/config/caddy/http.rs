@@ -15,7 +15,7 @@ pub fn server<'d>(decoder: &mut Decoder<'d>, name: &str, node: &'d Node) -> Opti
     for placed in listen.iter().filter(|placed| placed.value.transport == Transport::Udp) {
         let problem =
             Problem::error("bad-address", "an http server listens on TCP; HTTP/3 is not supported yet");
-        decoder.report_at(placed.place.clone(), problem);
+        decoder.report_at(placed.place.clone(), problem.cure("Leave out the network, or write tcp."));
     }
     let routes = table.value("routes").map(|node| decoder.list(node, "routes")).unwrap_or_default();
     let routes = routes.iter().filter_map(|node| route(decoder, node)).collect();
@@ -59,7 +59,7 @@ fn host(decoder: &mut Decoder<'_>, text: &str, node: &Node) -> Option<Placed<Str
             "not-supported",
             format!("\"{text}\": placeholders in host names are not supported yet"),
         );
-        decoder.report(node.at, problem);
+        decoder.report(node.at, problem.cure("Write the name itself."));
         return None;
     }
     let flaw = name::flaw(value.strip_prefix("*.").unwrap_or(&value));
@@ -86,7 +86,8 @@ fn upstream<'d>(decoder: &mut Decoder<'d>, node: &'d Node) -> Option<Placed<Upst
         Ok(_) => {
             decoder.report(
                 dial.at,
-                Problem::error("bad-address", format!("\"{text}\": HTTP is dialled over TCP")),
+                Problem::error("bad-address", format!("\"{text}\": HTTP is dialled over TCP"))
+                    .cure("Write \"host:port\" without a network."),
             );
             None
         }

@@ -50,6 +50,7 @@ fn own_claims(settings: &Settings) -> Vec<Claim> {
         own(Transport::Tcp, ports.https, "https", Sharing::OwnHttp),
         own(Transport::Tcp, ports.control, "control", Sharing::Alone),
         own(Transport::Tcp, ports.admin, "admin", Sharing::Alone),
+        own(Transport::Tcp, ports.api, "api", Sharing::Alone),
         own(Transport::Udp, ports.stun, "stun", Sharing::Alone),
         own(Transport::Udp, ports.wireguard, "wireguard", Sharing::Alone),
     ]

@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use super::load::{Assembled, load_with_places};
 use super::problem::{Place, Problem};
+use super::seal::SECRETS_FOLDER;
 
 pub use access::{Access, Reach};
 pub use dns::DnsRecord;
@@ -54,7 +55,7 @@ pub const EXIT_USAGE: u8 = 2;
 /// Checks the configuration in `dir`.
 #[must_use]
 pub fn run(dir: &Path) -> Report {
-    let (assembled, problems) = load_with_places(dir);
+    let (assembled, problems) = load_with_places(dir, &dir.join(SECRETS_FOLDER));
     let Some(assembled) = assembled else { return Report { problems, ..Report::default() } };
     Report {
         problems,

@@ -8,6 +8,7 @@ fn derived(settings: &str, caddy: &str, policy: Option<&str>) -> (Assembled, Vec
         settings: Some(settings.as_bytes().to_vec()),
         caddy: Some(caddy.as_bytes().to_vec()),
         policy: policy.map(|text| ("acl.json".to_owned(), text.as_bytes().to_vec())),
+        ..Files::default()
     };
     let (assembled, problems) = assemble(&files);
     let assembled = assembled.unwrap_or_else(|| panic!("{problems:?}"));
@@ -131,11 +132,20 @@ fn listeners_share_only_the_http_ports() {
         ]
     );
     let (_, found) = derived(
-        &format!("{NAMED}[ports]\nadmin = 8080\n[[expose]]\nlisten='tcp/80'\nto='192.168.1.5:1'\n"),
+        &format!(
+            "{NAMED}[ports]\nadmin = 8080\napi = 443\n[[expose]]\nlisten='tcp/80'\nto='192.168.1.5:1'\n"
+        ),
         "{}",
         None,
     );
-    assert_eq!(found, ["listener-conflict genkan.toml:6", "listener-conflict genkan.toml:8"]);
+    assert_eq!(
+        found,
+        [
+            "listener-conflict genkan.toml:6",
+            "listener-conflict genkan.toml:7",
+            "listener-conflict genkan.toml:9"
+        ]
+    );
 }
 
 #[test]

@@ -97,7 +97,11 @@ impl Reader<'_> {
     fn note(&mut self, at: usize, code: &'static str, what: String) {
         const FLAWS_MAX: usize = 20;
         if self.flaws.len() < FLAWS_MAX {
-            self.flaws.push(Flaw::new(at, code, what));
+            self.flaws.push(Flaw::new(at, code, what).cure(match code {
+                "duplicate-key" => "Keep one of them, or join what they hold.",
+                "too-deep" => "Close brackets earlier: nothing here nests so deep.",
+                _ => "Write \\n or \\t inside the text, or close its quotes on the same line.",
+            }));
         }
     }
 }

@@ -5,6 +5,9 @@
 
 mod json;
 mod toml;
+mod typography;
+
+use std::borrow::Cow;
 
 use super::problem::{Place, Problem};
 
@@ -61,16 +64,17 @@ pub struct Member {
 impl Document {
     /// Reads `bytes` of the file `name`. Errors: everything that is wrong with the syntax, at most a few.
     pub fn parse(name: &str, syntax: Syntax, bytes: &[u8]) -> Result<Self, Vec<Problem>> {
-        let text = decode_text(name, bytes).map_err(|problem| vec![*problem])?;
+        let text = line_ends(decode_text(name, bytes).map_err(|problem| vec![*problem])?);
         let parsed = match syntax {
-            Syntax::Json | Syntax::CommentedJson => json::parse(text, syntax == Syntax::CommentedJson),
-            Syntax::Toml => toml::parse(text),
+            Syntax::Json | Syntax::CommentedJson => json::parse(&text, syntax == Syntax::CommentedJson),
+            Syntax::Toml => toml::parse(&text),
         };
-        let place = |at| locate(name, text, at);
-        match parsed {
-            Ok(root) => Ok(Self { name: name.to_owned(), syntax, text: text.to_owned(), root }),
-            Err(flaws) => Err(flaws.into_iter().map(|flaw| flaw.problem.at(place(flaw.at))).collect()),
-        }
+        let flaws = match parsed {
+            Ok(root) => return Ok(Self { name: name.to_owned(), syntax, text: text.into_owned(), root }),
+            Err(flaws) => typography::instead_of(flaws, &text, syntax),
+        };
+        let problem = |flaw: Flaw| syntax.with_cure(flaw.problem).at(locate(name, &text, flaw.at));
+        Err(flaws.into_iter().map(problem).collect())
     }
 
     /// Where the byte at `offset` stands, with the path of what starts there.
@@ -88,6 +92,26 @@ impl Document {
     }
 }
 
+impl Syntax {
+    /// A flaw of the syntax without a cure of its own gets the rules in short.
+    fn with_cure(self, problem: Problem) -> Problem {
+        if !problem.cure.is_empty() {
+            return problem;
+        }
+        problem.cure(match self {
+            Self::Toml => {
+                "A line is [section], key = \"text\" in straight quotes, key = 80, or a comment after #; see the comments of the file."
+            }
+            Self::Json => {
+                "Names and texts stand in straight double quotes, a comma between entries and none after the last, each bracket is closed; JSON has no comments."
+            }
+            Self::CommentedJson => {
+                "Names and texts stand in straight double quotes, a comma between entries, each bracket is closed."
+            }
+        })
+    }
+}
+
 /// A flaw of the syntax, at a byte offset.
 struct Flaw {
     at: usize,
@@ -98,22 +122,52 @@ impl Flaw {
     fn new(at: usize, code: &'static str, what: impl Into<Box<str>>) -> Self {
         Self { at, problem: Problem::error(code, what) }
     }
+
+    fn cure(mut self, cure: &str) -> Self {
+        self.problem = self.problem.cure(cure);
+        self
+    }
 }
 
 fn decode_text<'b>(name: &str, bytes: &'b [u8]) -> Result<&'b str, Box<Problem>> {
     if bytes.len() > SIZE_MAX {
         let what = format!("the file has {} bytes, more than {SIZE_MAX}", bytes.len());
-        let problem =
-            Problem::error("too-large", what).because("Something else must have been put in its place.");
+        let problem = Problem::error("too-large", what)
+            .because("Something else must have been put in its place.")
+            .cure("Put the right file there.");
         return Err(Box::new(problem.at(Place::file(name))));
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if is_utf16(bytes) {
+        let problem = Problem::error("utf-16", "the file is saved as UTF-16, which editors call \"Unicode\"")
+            .because("Configuration is UTF-8, one byte for each letter of a keyboard.")
+            .cure("Save it again with the encoding UTF-8 (Notepad: File, Save as, Encoding).");
+        return Err(Box::new(problem.at(locate(name, "", 0))));
+    }
     std::str::from_utf8(bytes).map_err(|error| {
         let (good, _) = bytes.split_at(error.valid_up_to());
         let place = locate(name, &String::from_utf8_lossy(good), error.valid_up_to());
         let problem = Problem::error("not-utf8", "this is not text in UTF-8");
-        Box::new(problem.cure("Save the file with the encoding UTF-8.").at(place))
+        let cure = "Save the file with the encoding UTF-8 (Notepad: File, Save as, Encoding).";
+        Box::new(problem.cure(cure).at(place))
     })
+}
+
+/// By its byte order mark, or because every other byte of plain letters is zero.
+fn is_utf16(bytes: &[u8]) -> bool {
+    let start = bytes.get(..256).unwrap_or(bytes);
+    let zeros: usize = start.iter().map(|byte| usize::from(*byte == 0)).sum();
+    bytes.starts_with(b"\xff\xfe")
+        || bytes.starts_with(b"\xfe\xff")
+        || (zeros > 0 && zeros * 3 >= start.len())
+}
+
+/// Lines that end with CR alone are taken as lines; offsets stay what they are.
+fn line_ends(text: &str) -> Cow<'_, str> {
+    if text.contains('\r') && !text.contains('\n') {
+        return Cow::Owned(text.replace('\r', "\n"));
+    }
+    Cow::Borrowed(text)
 }
 
 /// Line and column, both from 1; a line ends with LF, CRLF or CR.

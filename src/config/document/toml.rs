@@ -36,7 +36,8 @@ fn node(value: &Spanned<DeValue<'_>>, depth: usize, flaws: &mut Vec<Flaw>) -> No
     let at = value.span().start;
     if depth > DEPTH_MAX {
         if flaws.len() < FLAWS_MAX {
-            flaws.push(Flaw::new(at, "too-deep", format!("more than {DEPTH_MAX} levels of nesting")));
+            let flaw = Flaw::new(at, "too-deep", format!("more than {DEPTH_MAX} levels of nesting"));
+            flaws.push(flaw.cure("Close brackets earlier: nothing here nests so deep."));
         }
         return Node { at, value: Value::Null };
     }

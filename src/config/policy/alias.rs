@@ -142,7 +142,8 @@ fn autogroup(text: &str) -> Result<Selector, Problem> {
         return Ok(Selector::Autogroup(*group));
     }
     if PLANNED_AUTOGROUPS.contains(&text) {
-        return Err(Problem::error("not-supported", format!("\"{text}\" is not supported yet")));
+        return Err(Problem::error("not-supported", format!("\"{text}\" is not supported yet"))
+            .cure("Name the people, tags or hosts instead."));
     }
     Err(unknown("autogroup", text, AUTOGROUPS.iter().map(|group| group.as_str())))
 }

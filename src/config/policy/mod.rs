@@ -86,7 +86,8 @@ impl<'d> Reader<'d> {
             if let Some(flaw) = host_name_flaw(name) {
                 let problem =
                     Problem::error("bad-name", format!("a host cannot be called \"{name}\": {flaw}"));
-                self.decoder.report(name_at, problem);
+                let cure = "Write letters, digits and hyphens, as in \"machine-a\".";
+                self.decoder.report(name_at, problem.cure(cure));
             }
             let Some(text) = self.decoder.text(node, "a host's address") else { continue };
             let prefix = match alias::parse_prefix(text) {
@@ -104,7 +105,8 @@ impl<'d> Reader<'d> {
                 )
                 .because(
                     "The address is reserved for one machine, and it will have the name that comes first.",
-                );
+                )
+                .cure("Keep one of the names.");
                 self.decoder.report(node.at, problem);
             }
             hosts.insert(name.to_owned(), prefix);

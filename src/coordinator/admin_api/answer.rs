@@ -1,5 +1,7 @@
 //! Requests' bodies and responses.
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes};
 use http::{Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -13,11 +15,15 @@ use crate::wire::admin::ErrorBody;
 /// Longest body of a request, in bytes: a policy far longer than a person would write.
 const MAX_BODY: usize = 1 << 20;
 
+/// For the body of a request to come whole.
+const BODY_DEADLINE: Duration = Duration::from_secs(20);
+
 pub type Answer = Response<Full<Bytes>>;
 
 /// The body as JSON; an empty one is an empty object, since many commands have nothing to add to their path.
 pub async fn read<T: DeserializeOwned>(body: impl Body<Error: Into<BodyError>>) -> Result<T, Refusal> {
-    let body = Limited::new(body, MAX_BODY).collect().await;
+    let body = tokio::time::timeout(BODY_DEADLINE, Limited::new(body, MAX_BODY).collect()).await;
+    let body = body.map_err(|_| Refusal { status: 408, text: "the request's body did not come".into() })?;
     let body = body.map_err(|error| Refusal::bad_request(format!("the request's body: {error}")))?;
     let mut bytes = body.aggregate();
     let bytes = bytes.copy_to_bytes(bytes.remaining());

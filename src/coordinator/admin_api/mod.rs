@@ -1,16 +1,23 @@
-//! Administration over a Unix socket in the state directory: HTTP/1.1 with JSON, in the shape of Headscale's REST API v1.
+//! Administration: HTTP/1.1 with JSON, in the shape of Headscale's REST API v1, over a Unix socket in the state directory and
+//! over TLS for the house.
 //!
-//! Who may open the socket may do everything: it is for root and the group of the user genkan runs as.
+//! Who may open the socket may do everything: it is for root and the group of the user genkan runs as. Over TLS every
+//! request shows an API key, which may do everything too; the key tells its bearer which certificate to expect.
 //!
 //! ```text
-//! genkan nodes list -> genkan.sock -> route -> Ledger's admin methods -> shape -> JSON
+//! genkan nodes list               -> genkan.sock ------> route -> Ledger's admin methods -> shape -> JSON
+//! genkan --address .. nodes list  -> remote -> gate --^
 //! ```
 
 mod answer;
+mod certificate;
+mod gate;
 mod policy;
+mod remote;
 mod route;
 mod shape;
 mod socket;
+mod update;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +30,15 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+pub use certificate::{Certificate, CertificateError};
 pub use policy::{ParsePolicy, PolicyFile, PolicySource, stored_policy};
+pub use remote::serve as serve_tls;
 pub use socket::{BindError, bind};
+pub use update::{UpdateDesk, UpdateSeam};
 
 use crate::coordinator::ledger::Ledger;
 use crate::coordinator::store::Store;
+use crate::wire::api_key::Pin;
 use policy::PolicyDesk;
 
 /// Connections at once: a few people and their scripts.
@@ -45,12 +56,21 @@ pub struct AdminApi {
     ledger: Ledger,
     store: Arc<Store>,
     policy: Arc<PolicyDesk>,
+    pin: Pin,
+    updates: UpdateDesk,
 }
 
 impl AdminApi {
-    pub fn new(ledger: Ledger, store: Arc<Store>, source: PolicySource) -> Self {
+    /// `pin` is that of the certificate that [`serve_tls`] answers with: it becomes a part of every key made here.
+    pub fn new(
+        ledger: Ledger,
+        store: Arc<Store>,
+        source: PolicySource,
+        pin: Pin,
+        updates: UpdateDesk,
+    ) -> Self {
         let policy = Arc::new(PolicyDesk::new(ledger.clone(), store.clone(), source));
-        Self { ledger, store, policy }
+        Self { ledger, store, policy, pin, updates }
     }
 }
 

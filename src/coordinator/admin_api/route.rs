@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use http::request::Parts;
 use http::{Method, Request};
 use hyper::body::Body;
 use serde_json::json;
@@ -9,13 +10,13 @@ use serde_json::json;
 use super::AdminApi;
 use super::answer::{Answer, BodyError, read, refusal, success};
 use super::policy::stored_policy;
-use crate::coordinator::core::admin_view::{NodeView, UserView};
+use crate::coordinator::core::admin_view::{ApiKeyRequest, NodeView, UserView};
 use crate::coordinator::core::auth_key::KeyId;
 use crate::coordinator::ledger::Refusal;
 use crate::wire::admin::{
-    ApproveRoutes, CreatePreAuthKey, CreateUser, ExpireNode, ExpirePreAuthKey, Health, Node, NodeAnswer,
-    NodesAnswer, Policy, PreAuthKey, PreAuthKeyAnswer, PreAuthKeysAnswer, SetTags, User, UserAnswer,
-    UsersAnswer, decode_segment,
+    ApiKey, ApiKeyAnswer, ApiKeysAnswer, ApproveRoutes, CreateApiKey, CreatePreAuthKey, CreateUser,
+    ExpireApiKey, ExpireNode, ExpirePreAuthKey, Health, Node, NodeAnswer, NodesAnswer, Policy, PreAuthKey,
+    PreAuthKeyAnswer, PreAuthKeysAnswer, SetTags, User, UserAnswer, UsersAnswer, decode_segment,
 };
 use crate::wire::control::{NodeId, UserId};
 
@@ -44,6 +45,8 @@ async fn route<B: Body<Error: Into<BodyError>>>(
         "user" => users(api, &head.method, rest, &query, body).await,
         "preauthkey" => keys(api, &head.method, rest, &query, body).await,
         "node" => nodes(api, &head.method, rest, &query, body).await,
+        "apikey" => api_keys(api, &head.method, rest, body).await,
+        "update" => update(api, &head, rest, body).await,
         "policy" => policy(api, &head.method, rest, body).await,
         "health" if rest.is_empty() => {
             success(&Health { database_connectivity: stored_policy(&api.store).is_ok() })
@@ -109,6 +112,48 @@ async fn keys<B: Body<Error: Into<BodyError>>>(
             success(&json!({}))
         }
         _ => Err(unknown("that operation on pre-auth keys")),
+    }
+}
+
+async fn api_keys<B: Body<Error: Into<BodyError>>>(
+    api: &AdminApi,
+    method: &Method,
+    path: &[&str],
+    body: B,
+) -> Result<Answer, Refusal> {
+    match (method, path) {
+        (&Method::GET, []) => {
+            let keys = api.ledger.api_keys().into_iter().map(ApiKey::from).collect();
+            success(&ApiKeysAnswer { api_keys: keys })
+        }
+        (&Method::POST, []) => {
+            let CreateApiKey { expiration } = read(body).await?;
+            let key = api.ledger.create_api_key(ApiKeyRequest { expiration }, api.pin).await?;
+            success(&ApiKeyAnswer { api_key: key.expose().clone() })
+        }
+        (&Method::POST, ["expire"]) => {
+            let ExpireApiKey { prefix } = read(body).await?;
+            api.ledger.expire_api_key(prefix).await?;
+            success(&json!({}))
+        }
+        (&Method::DELETE, [prefix]) => {
+            api.ledger.delete_api_key((*prefix).to_owned()).await?;
+            success(&json!({}))
+        }
+        _ => Err(unknown("that operation on API keys")),
+    }
+}
+
+async fn update<B: Body<Error: Into<BodyError>>>(
+    api: &AdminApi,
+    head: &Parts,
+    path: &[&str],
+    body: B,
+) -> Result<Answer, Refusal> {
+    match (&head.method, path) {
+        (&Method::GET, []) => success(&api.updates.progress()?),
+        (&Method::POST, []) => success(&api.updates.take(body).await?),
+        _ => Err(unknown("that operation on updates")),
     }
 }
 

@@ -1,9 +1,9 @@
 //! The ledger's values in the members of Headscale's JSON, and requests the other way.
 
 use crate::coordinator::core::admin_view::{
-    KeyRequest, KeyView, NodeExpiry, NodeView, UserRequest, UserView,
+    ApiKeyView, KeyRequest, KeyView, NodeExpiry, NodeView, UserRequest, UserView,
 };
-use crate::wire::admin::{CreatePreAuthKey, CreateUser, ExpireNode, Node, PreAuthKey, User};
+use crate::wire::admin::{ApiKey, CreatePreAuthKey, CreateUser, ExpireNode, Node, PreAuthKey, User};
 use crate::wire::control::UserId;
 
 impl From<UserView> for User {
@@ -27,6 +27,13 @@ impl From<KeyView> for PreAuthKey {
             acl_tags: view.acl_tags,
             host: view.host,
         }
+    }
+}
+
+impl From<ApiKeyView> for ApiKey {
+    fn from(view: ApiKeyView) -> Self {
+        let ApiKeyView { id, prefix, expiration, created_at, last_seen } = view;
+        Self { id, prefix, expiration, created_at, last_seen }
     }
 }
 

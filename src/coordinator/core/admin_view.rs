@@ -58,6 +58,24 @@ pub struct KeyView {
     pub host: Option<String>,
 }
 
+/// A key of the administration interface to make.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ApiKeyRequest {
+    /// Absent: never.
+    pub expiration: Option<UnixTime>,
+}
+
+/// A key of the administration interface, without its secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKeyView {
+    pub id: u64,
+    pub prefix: String,
+    /// When it ends, or was ended by hand.
+    pub expiration: Option<UnixTime>,
+    pub created_at: Option<UnixTime>,
+    pub last_seen: Option<UnixTime>,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeView {
     pub id: NodeId,

@@ -3,13 +3,14 @@
 //! The text is `hskey-auth-<prefix>-<secret>`. The prefix finds the key and may be shown; of the secret, 256 random bits,
 //! only the SHA-256 is kept: a secret that long needs no slow hash.
 
-use ring::digest;
 use serde::{Deserialize, Serialize};
 
 use crate::base::rng::SeededRng;
 use crate::base::secret::Secret;
 use crate::base::wall_time::{UnixTime, WallTime};
 use crate::wire::control::UserId;
+
+use super::digest::{self, Digest};
 
 const FAMILY: &str = "hskey-auth-";
 
@@ -29,7 +30,7 @@ pub struct AuthKey {
     pub id: KeyId,
     pub prefix: String,
     /// SHA-256 of the secret's text.
-    pub digest: [u8; 32],
+    pub digest: Digest,
     /// Owner of the nodes that join with it; with tags they belong to nobody.
     pub user: Option<UserId>,
     pub reusable: bool,
@@ -60,7 +61,7 @@ pub enum KeyProblem {
 pub struct Minted {
     pub text: Secret<String>,
     pub prefix: String,
-    pub digest: [u8; 32],
+    pub digest: Digest,
 }
 
 /// Makes a new secret.
@@ -68,7 +69,7 @@ pub struct Minted {
 pub fn mint(rng: &mut SeededRng) -> Minted {
     let prefix = hex::encode(rng.bytes::<6>());
     let secret = hex::encode(rng.bytes::<32>());
-    Minted { text: Secret::new(format!("{FAMILY}{prefix}-{secret}")), digest: digest_of(&secret), prefix }
+    Minted { text: Secret::new(format!("{FAMILY}{prefix}-{secret}")), digest: digest::of(&secret), prefix }
 }
 
 /// The prefix and the secret of a key's text.
@@ -81,8 +82,7 @@ impl AuthKey {
     /// Whether `secret` is this key's. Takes the same time for every wrong one.
     #[must_use]
     pub fn matches(&self, secret: &str) -> bool {
-        let difference = self.digest.iter().zip(digest_of(secret)).fold(0, |sum, (a, b)| sum | (a ^ b));
-        std::hint::black_box(difference) == 0
+        digest::matches(&self.digest, secret)
     }
 
     /// Whether a new node may join with it now.
@@ -104,12 +104,6 @@ impl AuthKey {
     pub fn masked(&self) -> String {
         format!("{FAMILY}{}-***", self.prefix)
     }
-}
-
-fn digest_of(secret: &str) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(digest::digest(&digest::SHA256, secret.as_bytes()).as_ref());
-    out
 }
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use crate::wire::control::{NodeId, UserId};
 use crate::wire::key::{MachinePublic, NodePublic};
 
+use super::api_key::ApiKey;
 use super::auth_key::{AuthKey, KeyId};
+use super::join_line::JoinLine;
 use super::node_record::NodeRecord;
 use super::policy::Policy;
 use super::relay_map::RelaySettings;
@@ -28,6 +30,14 @@ pub enum Mutation {
     /// As `Node`, where only what the node tells again by itself differs.
     Observed(Box<NodeRecord>),
     NodeRemoved(NodeId),
+    ApiKey(ApiKey),
+    /// As `ApiKey`, where only the time of its last use differs.
+    ApiKeySeen(ApiKey),
+    /// By its prefix.
+    ApiKeyRemoved(String),
+    JoinLine(JoinLine),
+    /// By its host.
+    JoinLineRemoved(String),
     Issued(Issued),
     Policy(Arc<Policy>),
     Relay(Arc<RelaySettings>),
@@ -47,7 +57,7 @@ impl Mutation {
     /// Whether it must survive a power cut before anybody is told of it.
     #[must_use]
     pub fn is_durable(&self) -> bool {
-        !matches!(self, Self::Observed(_) | Self::Policy(_) | Self::Relay(_))
+        !matches!(self, Self::Observed(_) | Self::ApiKeySeen(_) | Self::Policy(_) | Self::Relay(_))
     }
 }
 

@@ -3,8 +3,12 @@
 pub mod address_pool;
 pub mod admin_view;
 pub mod administration;
+pub mod api_key;
 pub mod auth_key;
 pub mod change;
+pub mod digest;
+pub mod join_line;
+pub mod join_sheet;
 pub mod map_builder;
 pub mod map_delta;
 pub mod map_session;

@@ -14,6 +14,11 @@ impl Refusal {
         Self { status: 400, text: text.into() }
     }
 
+    /// The sender has not shown who it is.
+    pub fn unauthorized(text: impl Into<String>) -> Self {
+        Self { status: 401, text: text.into() }
+    }
+
     /// The sender may not do this.
     pub fn forbidden(text: impl Into<String>) -> Self {
         Self { status: 403, text: text.into() }

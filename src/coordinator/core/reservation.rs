@@ -42,6 +42,11 @@ impl Reservations {
         }
     }
 
+    /// Every host with its address, in the order of their names.
+    pub fn hosts(&self) -> impl Iterator<Item = (&str, Ipv4Addr)> {
+        self.hosts.iter().map(|(host, address)| (host.as_str(), *address))
+    }
+
     /// The address set aside for the node of `host`.
     #[must_use]
     pub fn address(&self, host: &str) -> Option<Ipv4Addr> {

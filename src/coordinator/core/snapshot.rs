@@ -9,8 +9,10 @@ use crate::base::paged_map::PagedMap;
 use crate::wire::control::{Node, NodeId, UserId};
 use crate::wire::key::{MachinePublic, NodePublic};
 
-use super::admin_view::{KeyView, NodeView, UserView};
+use super::admin_view::{ApiKeyView, KeyView, NodeView, UserView};
+use super::api_key::ApiKey;
 use super::auth_key::{AuthKey, KeyId};
+use super::join_line::JoinLine;
 use super::node_record::{NodeOrigin, NodeRecord};
 use super::policy::{Compiled, Policy};
 use super::relay_map::RelaySettings;
@@ -26,6 +28,10 @@ pub struct Snapshot {
     pub(super) policy: Arc<Policy>,
     pub(super) users: Arc<BTreeMap<UserId, UserRecord>>,
     pub(super) keys: Arc<BTreeMap<KeyId, AuthKey>>,
+    /// By prefix.
+    pub(super) api_keys: Arc<BTreeMap<String, ApiKey>>,
+    /// By host.
+    pub(super) join_lines: Arc<BTreeMap<String, JoinLine>>,
     pub(super) nodes: PagedMap<Arc<NodeEntry>>,
     pub(super) by_key: Arc<BTreeMap<NodePublic, NodeId>>,
     pub(super) primaries: Arc<Primaries>,
@@ -99,6 +105,12 @@ impl Snapshot {
         &self.keys
     }
 
+    /// By prefix.
+    #[must_use]
+    pub fn api_keys(&self) -> &BTreeMap<String, ApiKey> {
+        &self.api_keys
+    }
+
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.policy
@@ -117,6 +129,14 @@ impl Snapshot {
     #[must_use]
     pub fn key_views(&self) -> Vec<KeyView> {
         self.keys.values().map(|key| self.key_view(key)).collect()
+    }
+
+    /// In the order of their numbers.
+    #[must_use]
+    pub fn api_key_views(&self) -> Vec<ApiKeyView> {
+        let mut views: Vec<_> = self.api_keys.values().map(api_key_view).collect();
+        views.sort_by_key(|view| view.id);
+        views
     }
 
     #[must_use]
@@ -165,6 +185,16 @@ impl Snapshot {
             approved_routes: record.approved_routes.clone(),
             client_version: record.hostinfo.ipn_version.clone(),
         }
+    }
+}
+
+pub(super) fn api_key_view(key: &ApiKey) -> ApiKeyView {
+    ApiKeyView {
+        id: key.id,
+        prefix: key.prefix.clone(),
+        expiration: key.expiration,
+        created_at: key.created,
+        last_seen: key.last_seen,
     }
 }
 

@@ -84,6 +84,8 @@ impl Tailnet {
             policy: Arc::new(policy),
             users: Arc::new([(FIRST_USER, UserRecord::first())].into()),
             keys: Arc::default(),
+            api_keys: Arc::default(),
+            join_lines: Arc::default(),
             nodes: PagedMap::default(),
             by_key: Arc::default(),
             primaries: Arc::default(),
@@ -138,6 +140,11 @@ impl Tailnet {
             }
             Mutation::Node(record) | Mutation::Observed(record) => self.put_node(record),
             Mutation::NodeRemoved(node) => self.remove_node(*node),
+            Mutation::ApiKey(_)
+            | Mutation::ApiKeySeen(_)
+            | Mutation::ApiKeyRemoved(_)
+            | Mutation::JoinLine(_)
+            | Mutation::JoinLineRemoved(_) => self.put_aside(mutation),
             Mutation::Issued(issued) => self.raise_issued(*issued),
             Mutation::Policy(policy) => self.put_policy(policy),
             Mutation::Relay(relay) => {
@@ -170,6 +177,27 @@ impl Tailnet {
             ipv6: record.ipv6(),
             routes: record.routes(),
         }
+    }
+
+    /// What no netmap is made of.
+    fn put_aside(&mut self, mutation: &Mutation) -> Change {
+        let (keys, lines) = (&mut self.view.api_keys, &mut self.view.join_lines);
+        match mutation {
+            Mutation::ApiKey(key) | Mutation::ApiKeySeen(key) => {
+                Arc::make_mut(keys).insert(key.prefix.clone(), key.clone());
+            }
+            Mutation::ApiKeyRemoved(prefix) => {
+                Arc::make_mut(keys).remove(prefix);
+            }
+            Mutation::JoinLine(line) => {
+                Arc::make_mut(lines).insert(line.host.clone(), line.clone());
+            }
+            Mutation::JoinLineRemoved(host) => {
+                Arc::make_mut(lines).remove(host);
+            }
+            _ => {}
+        }
+        Change::default()
     }
 
     fn put_user(&mut self, user: &UserRecord) -> Change {

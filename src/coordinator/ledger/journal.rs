@@ -24,6 +24,18 @@ pub fn record(mutation: &Mutation, before: &Tailnet) {
         }
         Mutation::Key(key) => tracing::debug!(key = key.id.0, "a pre-auth key changed"),
         Mutation::KeyRemoved(key) => tracing::info!(key = key.0, "a pre-auth key was removed"),
+        Mutation::ApiKey(key) if !before.api_keys().contains_key(&key.prefix) => {
+            tracing::info!(prefix = key.prefix, "an API key was made");
+        }
+        Mutation::ApiKey(key) if key.revoked => tracing::info!(prefix = key.prefix, "an API key was ended"),
+        Mutation::ApiKey(key) | Mutation::ApiKeySeen(key) => {
+            tracing::debug!(prefix = key.prefix, "an API key changed");
+        }
+        Mutation::ApiKeyRemoved(prefix) => tracing::info!(prefix, "an API key was removed"),
+        Mutation::JoinLine(line) => {
+            tracing::info!(host = line.host, joined = line.joined.is_some(), "a line of JOIN.txt changed");
+        }
+        Mutation::JoinLineRemoved(host) => tracing::info!(host, "a line of JOIN.txt was removed"),
         Mutation::User(user) => tracing::info!(user = user.id.0, "a user was stored"),
         Mutation::UserRemoved(user) => tracing::info!(user = user.0, "a user was removed"),
         Mutation::Observed(node) => tracing::debug!(node = node.id.0, "a node reported"),

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use rand_core::RngCore;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::base::rate::{LOG_RATE, Remark};
 use crate::base::rng::SeededRng;
@@ -33,6 +33,7 @@ use wishes::Wishes;
 use writer::{Job, Schedule, Turn, Writer};
 
 pub use super::core::change::Departure;
+pub use super::core::join_sheet::JoinSheet;
 pub use super::core::refusal::Refusal;
 pub use super::core::relay_map::{Origin, RelaySettings};
 pub use super::core::snapshot::Snapshot;
@@ -56,6 +57,7 @@ pub struct Ledger {
     hub: Arc<Hub>,
     wishes: Arc<Mutex<Wishes>>,
     departures: broadcast::Sender<Departure>,
+    sheet: watch::Receiver<Option<JoinSheet>>,
     wall: WallClock,
     rng: Arc<Mutex<SeededRng>>,
     /// Log lines about machines that were not let in, which any stranger can cause.
@@ -88,19 +90,23 @@ impl Ledger {
         let hub = Arc::new(Hub::new(Arc::new(tailnet.view().clone()), now));
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
         let (departures, _) = broadcast::channel(DEPARTURES_MAX);
+        let (sheet_sender, sheet) = watch::channel(None);
         let mut rng = SeededRng::new(seed);
         let ledger = Self {
             jobs,
             hub: Arc::clone(&hub),
             wishes: Arc::default(),
             departures: departures.clone(),
+            sheet,
             wall: Arc::clone(&wall),
             rng: Arc::new(Mutex::new(SeededRng::new(rng.bytes()))),
             refused: Arc::default(),
         };
         let wishes = Arc::clone(&ledger.wishes);
         let schedule = Schedule::new(now);
-        let writer = Writer { tailnet, store, hub, wall, rng, jobs: queue, wishes, departures, schedule };
+        let sheet = sheet_sender;
+        let writer =
+            Writer { tailnet, store, hub, wall, rng, jobs: queue, wishes, departures, sheet, schedule };
         tokio::spawn(writer.run());
         Ok(ledger)
     }
@@ -174,6 +180,13 @@ impl Ledger {
         self.wish(|wishes| wishes.gateway_endpoints = Some(endpoints));
     }
 
+    /// A key for every host of the policy that has not joined, kept from the first call on; `None` until it is made.
+    #[must_use]
+    pub fn join_sheet(&self) -> watch::Receiver<Option<JoinSheet>> {
+        self.wish(|wishes| wishes.keep_sheet = true);
+        self.sheet.clone()
+    }
+
     /// Whether the relay may serve `node`: known, and not expired.
     #[must_use]
     pub fn admits(&self, node: NodePublic) -> bool {
@@ -193,6 +206,11 @@ impl Ledger {
         self.wish(|wishes| wishes.save = Some(done));
         // The end without a word is a newer wish to save, or the writer's own end: nothing to wait for either way.
         let _ = saved.await;
+    }
+
+    /// Whether the writer takes commands from its queue and answers them.
+    pub async fn is_turning(&self) -> bool {
+        self.execute(|_| Ok(((), Vec::new()))).await.is_ok()
     }
 
     /// The wall clock this ledger judges expiry by.

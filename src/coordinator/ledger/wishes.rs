@@ -12,6 +12,8 @@ pub struct Wishes {
     pub policy: Option<Policy>,
     pub relay: Option<RelaySettings>,
     pub gateway_endpoints: Option<Vec<SocketAddr>>,
+    /// A key is to be ready for every host of the policy, from now on.
+    pub keep_sheet: bool,
     /// Wants to know when nodes' reports are saved; one that is replaced learns by its end.
     pub save: Option<oneshot::Sender<()>>,
 }

@@ -9,11 +9,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::base::rng::SeededRng;
 use crate::base::wall_time::WallTime;
 use crate::coordinator::core::change::{Change, Departure, Mutation};
+use crate::coordinator::core::join_sheet::JoinSheet;
 use crate::coordinator::core::policy::Policy;
 use crate::coordinator::core::presence::PresenceEvent;
 use crate::coordinator::core::refusal::Refusal;
@@ -59,6 +60,8 @@ pub struct Writer {
     pub jobs: mpsc::Receiver<BoxedJob>,
     pub wishes: Arc<Mutex<Wishes>>,
     pub departures: broadcast::Sender<Departure>,
+    /// `None` while nobody wants it kept.
+    pub sheet: watch::Sender<Option<JoinSheet>>,
     pub schedule: Schedule,
 }
 
@@ -67,12 +70,21 @@ pub struct Schedule {
     leaving: VecDeque<(Instant, Departure)>,
     /// Nodes whose reports are newer than the store.
     unsaved: BTreeSet<NodeId>,
+    /// Prefixes of API keys whose last use is newer than the store.
+    unsaved_keys: BTreeSet<String>,
+    keeps_sheet: bool,
     save_at: Instant,
 }
 
 impl Schedule {
     pub fn new(now: Instant) -> Self {
-        Self { leaving: VecDeque::new(), unsaved: BTreeSet::new(), save_at: now + SAVE_INTERVAL }
+        Self {
+            leaving: VecDeque::new(),
+            unsaved: BTreeSet::new(),
+            unsaved_keys: BTreeSet::new(),
+            keeps_sheet: false,
+            save_at: now + SAVE_INTERVAL,
+        }
     }
 }
 
@@ -143,6 +155,8 @@ impl Writer {
             self.publish(change);
         }
         self.remove(&abandoned).await;
+        self.schedule.keeps_sheet |= wishes.keep_sheet;
+        self.keep_keys().await;
         self.send_departures(now);
         if now >= self.schedule.save_at || wishes.save.is_some() {
             self.save_reports().await;
@@ -203,6 +217,32 @@ impl Writer {
         }
     }
 
+    /// Gives keys their ends as soon as the clock is known, and each host of the policy its line of the sheet.
+    async fn keep_keys(&mut self) {
+        let wall = (self.wall)();
+        let mut mutations = self.tailnet.decide_card_key_ends(wall);
+        if self.schedule.keeps_sheet {
+            mutations.extend(self.tailnet.decide_join_lines(wall, &mut self.rng));
+        }
+        let before = self.tailnet.clone();
+        let mut change = Change::default();
+        for mutation in &mutations {
+            change.merge(self.tailnet.apply(mutation));
+        }
+        // What the storage refuses is tried again at the next turn; the sheet stays as it was.
+        let is_stored = self.commit(before, mutations, change).await.is_ok();
+        if self.schedule.keeps_sheet && is_stored {
+            let sheet = Some(self.tailnet.join_sheet());
+            self.sheet.send_if_modified(|shown| {
+                let is_new = *shown != sheet;
+                if is_new {
+                    *shown = sheet;
+                }
+                is_new
+            });
+        }
+    }
+
     /// Stores what was applied already, then publishes it.
     async fn commit(
         &mut self,
@@ -246,6 +286,9 @@ impl Writer {
             Mutation::Node(record) => {
                 self.schedule.unsaved.remove(&record.id);
             }
+            Mutation::ApiKeySeen(key) => {
+                self.schedule.unsaved_keys.insert(key.prefix.clone());
+            }
             _ => {}
         }
     }
@@ -261,11 +304,14 @@ impl Writer {
         self.schedule.save_at = Instant::now() + SAVE_INTERVAL;
         let unsaved = std::mem::take(&mut self.schedule.unsaved);
         let records = unsaved.iter().filter_map(|node| self.tailnet.view().node(*node));
-        let reports: Vec<_> = records.map(|record| Mutation::Observed(Box::new(record.clone()))).collect();
+        let reports = records.map(|record| Mutation::Observed(Box::new(record.clone())));
+        let unsaved_keys = std::mem::take(&mut self.schedule.unsaved_keys);
+        let keys = unsaved_keys.iter().filter_map(|prefix| self.tailnet.view().api_keys().get(prefix));
+        let reports: Vec<_> = reports.chain(keys.cloned().map(Mutation::ApiKeySeen)).collect();
         if !reports.is_empty()
             && let Err(error) = blocking(&self.store, move |store| store.save_reports(&reports)).await
         {
-            tracing::warn!(%error, "reports of nodes are not saved");
+            tracing::warn!(%error, "reports of nodes and uses of keys are not saved");
         }
     }
 
@@ -276,7 +322,8 @@ impl Writer {
                 (self.wall)().known().map(|wall| end.0.saturating_sub(wall.0).max(0).unsigned_abs());
             now + remaining.map_or(CLOCK_INTERVAL, |seconds| CLOCK_INTERVAL.min(Duration::from_secs(seconds)))
         });
-        let own = [self.hub.poll_timeout(), leaving, end];
+        let keys = self.schedule.keeps_sheet.then(|| now + CLOCK_INTERVAL);
+        let own = [self.hub.poll_timeout(), leaving, end, keys];
         own.into_iter().flatten().fold(self.schedule.save_at, Instant::min)
     }
 }

@@ -11,6 +11,7 @@ mod record;
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use redb::backends::FileBackend;
 use redb::{
@@ -27,6 +28,9 @@ type Rows<K> = TableDefinition<'static, K, &'static [u8]>;
 
 const USERS: Rows<i64> = TableDefinition::new("users");
 const KEYS: Rows<u64> = TableDefinition::new("auth_keys");
+const API_KEYS: Rows<&str> = TableDefinition::new("api_keys");
+/// Lines of `JOIN.txt`, unused keys in them.
+const JOIN_LINES: Rows<&str> = TableDefinition::new("join_lines");
 const NODES: Rows<i64> = TableDefinition::new("nodes");
 /// What there is one of: the identity, the highest numbers given out.
 const SINGLES: Rows<&str> = TableDefinition::new("singles");
@@ -38,6 +42,8 @@ const ISSUED: &str = "issued";
 #[derive(Debug)]
 pub struct Store {
     database: Database,
+    /// Held by the one write that is under way.
+    writing: Mutex<()>,
     /// For messages: the file.
     place: String,
 }
@@ -97,6 +103,8 @@ impl Store {
             rows(transaction, USERS, Mutation::User, &mut all)?;
             rows(transaction, KEYS, Mutation::Key, &mut all)?;
             rows(transaction, NODES, Mutation::Node, &mut all)?;
+            rows(transaction, API_KEYS, Mutation::ApiKey, &mut all)?;
+            rows(transaction, JOIN_LINES, Mutation::JoinLine, &mut all)?;
             let table = transaction.open_table(SINGLES)?;
             if let Some(bytes) = table.get(ISSUED)? {
                 all.push(Mutation::Issued(record::decode(bytes.value())?));
@@ -140,13 +148,27 @@ impl Store {
         })
     }
 
+    /// Reads something small. Blocks while a write is under way: storage that takes no more holds this up too.
+    ///
+    /// # Errors
+    /// The storage could not be read.
+    pub fn check(&self) -> Result<(), StoreError> {
+        drop(self.writing.lock().unwrap_or_else(PoisonError::into_inner));
+        self.read(|transaction| {
+            transaction.open_table(SINGLES)?.get(ISSUED)?;
+            Ok(())
+        })
+    }
+
     /// Makes all tables, so that reading never meets a missing one.
     fn prepare(database: Database, place: String) -> Result<Self, StoreError> {
-        let store = Self { database, place };
+        let store = Self { database, writing: Mutex::new(()), place };
         store.write(|transaction| {
             transaction.open_table(USERS)?;
             transaction.open_table(KEYS)?;
             transaction.open_table(NODES)?;
+            transaction.open_table(API_KEYS)?;
+            transaction.open_table(JOIN_LINES)?;
             transaction.open_table(SINGLES)?;
             transaction.open_table(BLOBS)?;
             Ok(())
@@ -155,6 +177,8 @@ impl Store {
     }
 
     fn write(&self, change: impl FnOnce(&WriteTransaction) -> Result<(), Fault>) -> Result<(), StoreError> {
+        // redb lets one write at a time pass as well.
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         guarded(&self.place, || {
             let transaction = self.database.begin_write()?;
             change(&transaction)?;
@@ -175,6 +199,12 @@ fn put(transaction: &WriteTransaction, mutation: &Mutation) -> Result<(), Fault>
         Mutation::KeyRemoved(key) => remove(transaction, KEYS, key.0),
         Mutation::Node(node) | Mutation::Observed(node) => insert(transaction, NODES, node.id.0, node),
         Mutation::NodeRemoved(node) => remove(transaction, NODES, node.0),
+        Mutation::ApiKey(key) | Mutation::ApiKeySeen(key) => {
+            insert::<&str, _>(transaction, API_KEYS, &key.prefix, key)
+        }
+        Mutation::ApiKeyRemoved(prefix) => remove::<&str>(transaction, API_KEYS, prefix),
+        Mutation::JoinLine(line) => insert::<&str, _>(transaction, JOIN_LINES, &line.host, line),
+        Mutation::JoinLineRemoved(host) => remove::<&str>(transaction, JOIN_LINES, host),
         Mutation::Issued(issued) => insert::<&str, Issued>(transaction, SINGLES, ISSUED, issued),
         Mutation::Policy(_) | Mutation::Relay(_) => Ok(()),
     }

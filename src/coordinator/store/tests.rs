@@ -6,8 +6,11 @@ use redb::StorageBackend;
 
 use super::*;
 use crate::base::rng::SeededRng;
+use crate::base::secret::Secret;
 use crate::base::wall_time::UnixTime;
+use crate::coordinator::core::api_key::ApiKey;
 use crate::coordinator::core::auth_key::KeyId;
+use crate::coordinator::core::join_line::{JoinLine, Joined};
 use crate::coordinator::core::node_record::{NodeOrigin, NodeRecord};
 use crate::coordinator::core::user::UserRecord;
 use crate::wire::control::{Hostinfo, NodeId, UserId};
@@ -259,6 +262,49 @@ fn the_identity_is_made_once_and_never_beside_nodes() {
 }
 
 #[test]
+fn a_lost_database_takes_the_keys_of_the_copy_and_one_with_nodes_does_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let copy = folder.path().join("identity.bak");
+    let empty = || Store::open_backend(redb::backends::InMemoryBackend::new()).expect("memory");
+    let mut rng = SeededRng::new([1; 32]);
+    let first = empty().identity_beside(&copy, &mut rng).expect("a new box");
+    assert_eq!(empty().identity_beside(&copy, &mut rng).expect("its data was lost"), first);
+
+    let other = empty();
+    let own = other.identity(&mut rng).expect("a box of its own");
+    assert_eq!(other.identity_beside(&copy, &mut rng).expect("it has keys"), own, "the database goes first");
+    assert_eq!(empty().identity_beside(&copy, &mut rng).expect("data was lost"), own, "the copy follows it");
+
+    let stranded = empty();
+    let node = |transaction: &WriteTransaction| {
+        transaction.open_table(NODES)?.insert(2, [1_u8].as_slice())?;
+        Ok(())
+    };
+    stranded.write(node).expect("memory");
+    assert!(stranded.identity_beside(&copy, &mut rng).is_err(), "its nodes know other keys");
+}
+
+#[test]
+fn a_torn_copy_is_replaced_and_only_its_owner_may_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let copy = folder.path().join("identity.bak");
+    let store = Store::open_backend(redb::backends::InMemoryBackend::new()).expect("memory");
+    let mut rng = SeededRng::new([1; 32]);
+    let identity = store.identity_beside(&copy, &mut rng).expect("a new box");
+    let whole = std::fs::read_to_string(&copy).expect("it was written");
+    assert_eq!(std::fs::metadata(&copy).expect("it is there").permissions().mode() & 0o777, 0o600);
+    for end in 0..whole.len() - 1 {
+        let torn = format!("{}{}", &whole[..end], "0".repeat(whole.len() - end));
+        std::fs::write(&copy, torn).expect("a file");
+        let other = Store::open_backend(redb::backends::InMemoryBackend::new()).expect("memory");
+        let found = other.identity_beside(&copy, &mut rng).expect("new keys");
+        // Zeros may be what stood there.
+        assert!(found != identity || whole[end..].trim().bytes().all(|byte| byte == b'0'), "cut at {end}");
+    }
+}
+
+#[test]
 fn blobs_are_kept_and_forgotten_by_name() {
     let store = Store::open_backend(redb::backends::InMemoryBackend::new()).expect("memory");
     store.put_blob("certificate/a", b"pem").expect("memory");
@@ -276,6 +322,42 @@ fn the_layout_of_a_stored_node_does_not_change() {
     assert_eq!(decoded, node());
     assert_eq!(hex::encode(record::encode(&node()).expect("plain data")), NODE_VERSION_1);
 }
+
+/// The same for what `JOIN.txt` and the admin interface need.
+#[test]
+fn the_layout_of_stored_keys_does_not_change() {
+    let key = ApiKey {
+        id: 3,
+        prefix: "0a0b".into(),
+        digest: [7; 32],
+        expiration: Some(UnixTime(1_800_000_000)),
+        revoked: false,
+        created: None,
+        used: true,
+        last_seen: Some(UnixTime(1_700_000_000)),
+        from_card: true,
+    };
+    let text = Some(Secret::new("hskey".to_owned()));
+    let open = JoinLine { host: "a".into(), key: KeyId(5), text, joined: None };
+    let used = JoinLine { text: None, joined: Some(Joined { at: Some(UnixTime(1)) }), ..open.clone() };
+    assert_eq!(hex::encode(record::encode(&key).expect("plain data")), API_KEY_VERSION_1);
+    let lines = [&open, &used].map(|line| hex::encode(record::encode(line).expect("plain data")));
+    assert_eq!(lines, JOIN_LINES_VERSION_1);
+    let store = Store::open_backend(redb::backends::InMemoryBackend::new()).expect("memory");
+    let all = [Mutation::ApiKey(key), Mutation::JoinLine(open)];
+    store.append(&all).expect("memory");
+    assert_eq!(store.load().expect("memory"), all);
+    let gone = [Mutation::ApiKeyRemoved("0a0b".into()), Mutation::JoinLineRemoved("a".into())];
+    store.append(&gone).expect("memory");
+    assert_eq!(store.load().expect("memory"), []);
+}
+
+const API_KEY_VERSION_1: &str = concat!(
+    "0103043061306207070707070707070707070707070707070707070707070707070707070707070180c8ceb40d0000",
+    "010180c49fd50c01",
+);
+
+const JOIN_LINES_VERSION_1: [&str; 2] = ["01016105010568736b657900", "0101610500010102"];
 
 const NODE_VERSION_1: &str = concat!(
     "010401010101010101010101010101010101010101010101010101010101010101010202020202020202020202020202",

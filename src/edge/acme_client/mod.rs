@@ -7,15 +7,16 @@ mod authority;
 mod challenges;
 mod order;
 mod problem;
+mod told;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use instant_acme::{Account, AccountBuilder, AccountCredentials, NewAccount};
+use instant_acme::{Account, AccountBuilder, AccountCredentials, ExternalAccountKey, NewAccount};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::core::acme_order::{Failure, OrderBook};
+use super::core::acme_order::{Failure, NameStanding, OrderBook};
 use super::core::certificate::Validity;
 use super::http_metrics::HttpMetrics;
 use super::settings::AcmeSettings;
@@ -23,6 +24,7 @@ use super::tls::{Bundle, Certificates};
 use super::{CertificateStore, StoreFailure};
 use crate::base::rng::SeededRng;
 use crate::base::wall_time::WallTime;
+use crate::health::Health;
 
 pub use challenges::Challenges;
 pub use problem::OrderError;
@@ -41,6 +43,9 @@ pub struct AcmeClient {
     /// The time, kept current.
     pub wall: watch::Receiver<WallTime>,
     pub metrics: HttpMetrics,
+    pub health: Health,
+    /// How every name stands, for people.
+    pub standings: watch::Sender<Vec<NameStanding>>,
 }
 
 /// Where blobs of an authority stand in the store: one authority's certificates are not taken for another's.
@@ -95,23 +100,28 @@ impl AcmeClient {
             self.metrics.set_expiry(&name, validity.not_after.0);
             book.handle_certificate(&name, validity, now);
         }
+        self.tell_names(book, now);
     }
 
     async fn order(&self, book: &mut OrderBook, name: &str) {
         info!(name, "ordering a certificate");
+        self.tell_ordering(name, Instant::now());
         let ordered = tokio::time::timeout(ORDER_TIMEOUT, self.obtain(name)).await;
         let error = match ordered.unwrap_or(Err(OrderError::Timeout)) {
             Ok(validity) => {
                 info!(name, expires = %validity.not_after, "certificate issued");
                 self.metrics.count_order(name, "issued");
                 self.metrics.set_expiry(name, validity.not_after.0);
-                return book.handle_certificate(name, validity, Instant::now());
+                book.handle_certificate(name, validity, Instant::now());
+                return self.tell_ended(book, name, None, Instant::now());
             }
             Err(error) => error,
         };
         self.metrics.count_order(name, "failed");
         let failure = if error.is_rate_limit() { Failure::RateLimited } else { Failure::Ordinary };
-        let delay = book.handle_failure(name, failure, Instant::now());
+        let now = Instant::now();
+        let delay = book.handle_failure(name, failure, now);
+        self.tell_ended(book, name, Some(&error), now);
         warn!(name, %error, advice = error.advice(), retry_in_seconds = delay.as_secs(), "no certificate");
     }
 
@@ -153,7 +163,11 @@ impl AcmeClient {
         let contact: Vec<&str> = contact.as_deref().into_iter().collect();
         let wish =
             NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-        let (account, credentials) = builder.create(&wish, self.settings.directory.clone(), None).await?;
+        let external = self.settings.external_account.as_ref().map(|account| {
+            ExternalAccountKey::new(account.key_id.expose().clone(), account.hmac_key.expose())
+        });
+        let directory = self.settings.directory.clone();
+        let (account, credentials) = builder.create(&wish, directory, external.as_ref()).await?;
         let json =
             zeroize::Zeroizing::new(serde_json::to_vec(&credentials).map_err(instant_acme::Error::from)?);
         let blob = self.account_blob();

@@ -68,6 +68,9 @@ impl OrderError {
             (_, Some("rejectedIdentifier" | "unsupportedIdentifier")) => {
                 "the authority does not certify this name: use a public domain name"
             }
+            (_, Some("externalAccountRequired")) => {
+                "this authority takes customers only: write its eab_key_id and eab_hmac_key under [acme] in genkan.toml"
+            }
             (_, Some("rateLimited")) => "nothing: the order is repeated when the authority allows it",
             (Self::Roots(..), _) => "correct the file of trusted roots in the configuration",
             (Self::Acme(_) | Self::Timeout, _) => "check that this box reaches the internet",

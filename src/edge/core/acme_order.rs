@@ -53,6 +53,18 @@ struct Standing {
     not_before: Instant,
 }
 
+/// How one name stands, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameStanding {
+    pub name: String,
+    /// Of the certificate in hand.
+    pub validity: Option<Validity>,
+    /// Orders that failed since the last one that did not.
+    pub failures: u32,
+    /// When the next order is due; `None` while the wall clock is unknown.
+    pub next_try: Option<UnixTime>,
+}
+
 impl OrderBook {
     #[must_use]
     pub fn new(rng: SeededRng) -> Self {
@@ -99,6 +111,18 @@ impl OrderBook {
             .map(|(name, _)| name.clone())
     }
 
+    /// Every name, in alphabetical order.
+    #[must_use]
+    pub fn standings(&self, now: Instant, wall: WallTime) -> Vec<NameStanding> {
+        let view = |(name, standing): (&String, &Standing)| NameStanding {
+            name: name.clone(),
+            validity: standing.validity,
+            failures: standing.failures,
+            next_try: wall.known().map(|today| standing.next_try(now, today)),
+        };
+        self.names.iter().map(view).collect()
+    }
+
     /// When [`Self::poll_order`] may have something, and why.
     #[must_use]
     pub fn poll_timeout(&self, now: Instant, wall: WallTime) -> Option<(Instant, &'static str)> {
@@ -110,6 +134,11 @@ impl OrderBook {
 impl Standing {
     fn is_wanting(&self, today: UnixTime) -> bool {
         self.validity.is_none_or(|validity| today >= validity.renew_at())
+    }
+
+    fn next_try(&self, now: Instant, today: UnixTime) -> UnixTime {
+        let waits = today.saturating_add(self.not_before.saturating_duration_since(now));
+        self.validity.map_or(waits, |validity| validity.renew_at().max(waits))
     }
 
     fn deadline(&self, now: Instant, today: UnixTime) -> (Instant, &'static str) {

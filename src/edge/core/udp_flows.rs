@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::limits::{Admissions, Ceilings, Denied};
+use crate::base::ceilings::{Admissions, Ceilings, Denied};
 use crate::base::slots::{SlotId, Slots};
 use crate::base::source::Source;
 

@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::base::ceilings::{Ceilings, Denied};
 use crate::edge::core::balance::Load;
-use crate::edge::core::limits::{Ceilings, Denied};
 use crate::edge::core::route::Upstream;
 use crate::edge::http_metrics::HttpMetrics;
 use crate::edge::listener::{self, Admission, Permit};
@@ -189,6 +189,8 @@ impl Pool {
             Some(_) => "failed",
         };
         self.metrics.count_dial(&self.label, outcome);
+        let reason = error.map(|_| if outcome == "timed_out" { "timed out" } else { "failed" });
+        self.metrics.reach.note(&self.label, reason, Instant::now().into());
         let now = error.map(|_| Instant::now());
         let was_failing = std::mem::replace(&mut *locked(&self.failed_at), now).is_some();
         match error {

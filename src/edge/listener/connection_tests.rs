@@ -7,8 +7,9 @@ use tokio_util::task::TaskTracker;
 
 use super::super::permit::Admission;
 use super::*;
+use crate::base::ceilings::Ceilings;
 use crate::base::rng::SeededRng;
-use crate::edge::core::limits::Ceilings;
+use crate::base::roll_call::RollCall;
 use crate::edge::core::route::EdgeConfig;
 use crate::edge::http_metrics::HttpMetrics;
 use crate::edge::http_proxy::Proxy;
@@ -56,7 +57,16 @@ fn shared() -> Shared {
     let proxy = Proxy::new(metrics.clone(), SeededRng::new([0; 32]), tasks.clone(), abort.clone());
     let front = Front::new(Arc::new(Hello), proxy, metrics.clone(), 443);
     let tls = TlsAcceptor::from(Arc::new(tls::server_config(certificates.clone()).expect("configured")));
-    Shared { front: Arc::new(front), certificates, tls, metrics, tasks, drain, abort }
+    Shared {
+        front: Arc::new(front),
+        certificates,
+        tls,
+        metrics,
+        loops: RollCall::default(),
+        tasks,
+        drain,
+        abort,
+    }
 }
 
 /// A connection to the control door in memory, and the task that serves it.

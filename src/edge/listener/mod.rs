@@ -1,6 +1,6 @@
 //! Accepting connections.
 //!
-//! One task per listening socket takes what the kernel has queued, within the ceilings of [`crate::edge::core::limits`], and gives each
+//! One task per listening socket takes what the kernel has queued, within the ceilings of [`crate::base::ceilings`], and gives each
 //! connection its own task ([`connection`]). A connection counts against the ceilings until it, or what it was upgraded to, ends.
 
 mod activity;
@@ -15,12 +15,15 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use crate::edge::core::limits::Ceilings;
+use crate::base::ceilings::Ceilings;
+use crate::base::roll_call::{RollCall, Turns};
+use crate::edge::LOOPS;
 use crate::edge::core::listen_plan::Door;
 use crate::edge::front::Front;
 use crate::edge::http_metrics::{HttpMetrics, ListenerMetrics};
@@ -33,6 +36,9 @@ use stream::Stream;
 /// After an `accept` that failed for want of descriptors or memory, which only time cures.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// An accepting task that has nothing to accept shows so often that it lives.
+const TURN: Duration = Duration::from_secs(2);
+
 /// What every listener of the edge has in common.
 #[derive(Clone)]
 pub struct Shared {
@@ -40,6 +46,7 @@ pub struct Shared {
     pub certificates: Arc<Certificates>,
     pub tls: TlsAcceptor,
     pub metrics: HttpMetrics,
+    pub loops: RollCall,
     /// Connections and tunnels in being.
     pub tasks: TaskTracker,
     /// No connection takes further requests.
@@ -73,7 +80,9 @@ impl Listener {
         let stop = shared.drain.child_token();
         let metrics = shared.metrics.of_listener(door, address);
         let entrance = Entrance { door, admission: Admission::new(ceilings), metrics };
-        let accepting = shared.tasks.clone().spawn(accept(socket, entrance, shared, stop.clone()));
+        let turns = shared.loops.join(LOOPS, format!("listener {address}"));
+        let tasks = shared.tasks.clone();
+        let accepting = tasks.spawn(accept(socket, entrance, shared, stop.clone(), turns));
         Ok(Self { address, door, stop: stop.drop_guard(), accepting })
     }
 
@@ -101,9 +110,17 @@ struct Entrance {
     metrics: ListenerMetrics,
 }
 
-async fn accept(socket: TcpListener, entrance: Entrance, shared: Shared, stop: CancellationToken) {
+async fn accept(
+    socket: TcpListener,
+    entrance: Entrance,
+    shared: Shared,
+    stop: CancellationToken,
+    turns: Turns,
+) {
     let mut is_failing = false;
-    while let Some(accepted) = stop.run_until_cancelled(socket.accept()).await {
+    while let Some(accepted) = stop.run_until_cancelled(timeout(TURN, socket.accept())).await {
+        turns.count();
+        let Ok(accepted) = accepted else { continue };
         let was_failing = std::mem::replace(&mut is_failing, accepted.is_err());
         match accepted {
             Ok((stream, peer)) => admit(stream, peer, &entrance, &shared),
@@ -115,6 +132,7 @@ async fn accept(socket: TcpListener, entrance: Entrance, shared: Shared, stop: C
             }
         }
     }
+    turns.leave();
 }
 
 fn admit(socket: TcpStream, peer: SocketAddr, entrance: &Entrance, shared: &Shared) {

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::base::ceilings::{Admissions, Ceilings, Denied};
 use crate::base::source::Source;
-use crate::edge::core::limits::{Admissions, Ceilings, Denied};
 
 /// Who is inside; clones share it.
 #[derive(Debug, Clone)]

@@ -100,7 +100,7 @@ mod tests {
 
     use super::super::permit::Admission;
     use super::*;
-    use crate::edge::core::limits::{Ceilings, Denied};
+    use crate::base::ceilings::{Ceilings, Denied};
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_is_given_up_and_its_place_is_free_again() {

@@ -19,6 +19,7 @@ mod uring;
 use std::sync::Arc;
 
 use crate::base::rng::SeededRng;
+use crate::base::roll_call::RollCall;
 use crate::edge::metrics::RelayMetrics;
 
 pub use copy::CopyRelay;
@@ -38,11 +39,12 @@ pub trait Relay: Send + Sync {
 /// Reactor threads: one carries a home uplink many times over, and leaves the other cores to the tunnel and TLS.
 const THREADS: usize = 1;
 
-/// The `io_uring` relay, or the one on tokio where the kernel refuses `io_uring`. The log says which.
+/// The `io_uring` relay, or the one on tokio where the kernel refuses `io_uring`. The log says which. Its
+/// threads show in `loops` that they turn.
 #[must_use]
-pub fn choose(metrics: RelayMetrics, seed: [u8; 32]) -> Arc<dyn Relay> {
+pub fn choose(metrics: RelayMetrics, seed: [u8; 32], loops: &RollCall) -> Arc<dyn Relay> {
     let rng = SeededRng::new(seed);
-    match UringRelay::new(THREADS, metrics.clone(), rng.clone()) {
+    match UringRelay::watched(THREADS, metrics.clone(), rng.clone(), loops) {
         Ok(relay) => {
             tracing::info!(engine = "io_uring", threads = THREADS, "layer 4 relay is ready");
             Arc::new(relay)

@@ -16,6 +16,7 @@ use super::connection::{Connection, Operation, Token};
 use super::handle::Done;
 use super::route::RouteState;
 use super::socket;
+use crate::base::roll_call::Turns;
 use crate::base::slots::{SlotId, Slots};
 use crate::edge::core::relay_flow::Ending;
 use crate::edge::metrics::RelayMetrics;
@@ -29,6 +30,8 @@ const MAX_OPERATIONS: usize = 4 * MAX_CONNECTIONS + 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Idle limits are hours; looking more often than this would find nothing.
 const SWEEP_SPACING: Duration = Duration::from_secs(1);
+/// With nothing to do the loop shows so often that it lives.
+const TURN: Duration = Duration::from_secs(2);
 
 pub(super) enum Command {
     Serve { route: u64, listener: OwnedFd, state: Arc<RouteState> },
@@ -81,15 +84,16 @@ impl Reactor {
         Ok(Self { ring, queue, wake, routes, connections, sweep_at: None, ending: false, metrics })
     }
 
-    /// Runs until nobody can command it any more and everything is closed.
+    /// Runs until nobody can command it any more and everything is closed; each time round counts.
     ///
     /// # Errors
     /// The kernel's, when the ring is unusable.
-    pub fn run(&mut self) -> io::Result<()> {
+    pub fn run(&mut self, turns: &Turns) -> io::Result<()> {
         let mut completions = Vec::new();
         while !(self.ending && self.ring.is_idle()) {
-            let timeout = self.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
-            self.ring.wait(timeout, &mut completions)?;
+            let due = self.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+            self.ring.wait(Some(due.unwrap_or(TURN).min(TURN)), &mut completions)?;
+            turns.count();
             let now = Instant::now();
             for completion in completions.drain(..) {
                 self.handle(completion, now);

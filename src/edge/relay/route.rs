@@ -9,10 +9,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::types::{RelayError, RelayLimits, RelayRoute};
+use crate::base::ceilings::{Admissions, Denied};
 use crate::base::rng::SeededRng;
 use crate::base::source::Source;
 use crate::edge::core::balance::Balance;
-use crate::edge::core::limits::{Admissions, Denied};
 use crate::edge::core::relay_flow::Ending;
 use crate::edge::core::route::{Transport, Upstream};
 use crate::edge::metrics::{Dial, Direction, RelayMetrics, Route, RouteDirection, RouteReason};
@@ -99,6 +99,7 @@ impl RouteState {
         let labels =
             Dial { route: self.name.clone(), upstream: target.upstream.clone(), outcome: outcome.name() };
         self.metrics.families.dials.get_or_create(&labels).inc();
+        self.metrics.families.reach.note(&target.upstream, outcome.reason(), now);
     }
 
     pub fn count_bytes(&self, direction: Direction, bytes: usize) {
@@ -167,6 +168,16 @@ impl Dialed {
             std::io::ErrorKind::ConnectionRefused => Self::Refused,
             std::io::ErrorKind::TimedOut => Self::TimedOut,
             _ => Self::Failed,
+        }
+    }
+
+    /// For people, as in "the attempt timed out".
+    fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Connected => None,
+            Self::Refused => Some("was refused"),
+            Self::TimedOut => Some("timed out"),
+            Self::Failed => Some("failed"),
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::edge::core::limits::Ceilings;
+use crate::base::ceilings::Ceilings;
 use crate::edge::core::route::{Transport, Upstream};
 use crate::edge::metrics::{Dial, EdgeMetrics, Route, RouteReason};
 

@@ -4,8 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::base::ceilings::Ceilings;
 use crate::edge::core::balance::Selection;
-use crate::edge::core::limits::Ceilings;
 use crate::edge::core::route::Upstream;
 
 /// One listening address and where its connections go.

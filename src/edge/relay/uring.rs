@@ -18,6 +18,8 @@ use super::route::RouteState;
 use super::types::{RelayError, RelayRoute};
 use super::{Relay, RelayHandle, socket};
 use crate::base::rng::SeededRng;
+use crate::base::roll_call::RollCall;
+use crate::edge::LOOPS;
 use crate::edge::metrics::RelayMetrics;
 
 /// Commands on their way to one thread; whoever sends more waits.
@@ -43,7 +45,21 @@ impl UringRelay {
     /// # Errors
     /// The kernel's: `io_uring` is absent, forbidden or too old, or there can be no more threads.
     pub fn new(threads: usize, metrics: RelayMetrics, rng: SeededRng) -> io::Result<Self> {
-        let threads = (0..threads.max(1)).map(|_| spawn(metrics.clone())).collect::<io::Result<_>>()?;
+        Self::watched(threads, metrics, rng, &RollCall::default())
+    }
+
+    /// As `new`; the threads show in `loops` that they turn.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn watched(
+        threads: usize,
+        metrics: RelayMetrics,
+        rng: SeededRng,
+        loops: &RollCall,
+    ) -> io::Result<Self> {
+        let threads = (0..threads.max(1)).map(|_| spawn(metrics.clone(), loops.clone()));
+        let threads = threads.collect::<io::Result<_>>()?;
         Ok(Self { threads, routes: AtomicU64::new(0), metrics, rng: Mutex::new(rng) })
     }
 
@@ -92,20 +108,26 @@ pub(super) fn bound(listener: &Socket) -> io::Result<std::net::SocketAddr> {
     listener.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-fn spawn(metrics: RelayMetrics) -> io::Result<Arc<Remote>> {
+fn spawn(metrics: RelayMetrics, loops: RollCall) -> io::Result<Arc<Remote>> {
     let (commands, queue) = sync_channel(COMMANDS);
     let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
     let (ready, started) = sync_channel(1);
     let thread_wake = wake.clone();
     thread::Builder::new()
         .name("genkan-relay".to_owned())
-        .spawn(move || run(queue, &thread_wake, metrics, &ready))?;
+        .spawn(move || run(queue, &thread_wake, metrics, &loops, &ready))?;
     started.recv().map_err(io::Error::other)??;
     Ok(Arc::new(Remote { commands: Some(commands), wake }))
 }
 
 /// The thread. The ring is made here because only the thread that made it may use it.
-fn run(queue: Receiver<Command>, wake: &EventFd, metrics: RelayMetrics, ready: &SyncSender<io::Result<()>>) {
+fn run(
+    queue: Receiver<Command>,
+    wake: &EventFd,
+    metrics: RelayMetrics,
+    loops: &RollCall,
+    ready: &SyncSender<io::Result<()>>,
+) {
     let reactor = duplicate(wake).and_then(|wake| Reactor::new(queue, wake, metrics));
     let (mut reactor, report) = match reactor {
         Ok(reactor) => (Some(reactor), Ok(())),
@@ -114,8 +136,13 @@ fn run(queue: Receiver<Command>, wake: &EventFd, metrics: RelayMetrics, ready: &
     if ready.send(report).is_err() {
         return;
     }
-    if let Some(Err(error)) = reactor.as_mut().map(Reactor::run) {
-        tracing::error!(%error, "the relay's ring has failed; its routes are not served any more");
+    let Some(reactor) = &mut reactor else { return };
+    let turns = loops.join(LOOPS, "layer 4 relay");
+    match reactor.run(&turns) {
+        Ok(()) => turns.leave(),
+        Err(error) => {
+            tracing::error!(%error, "the relay's ring has failed; its routes are not served any more");
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The certificates in hand, and which of them answers a handshake.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustls::crypto::CryptoProvider;
@@ -115,9 +115,15 @@ impl Certificates {
 
     /// The names that hold a certificate of the authority, and until when.
     pub fn issued(&self) -> Vec<(String, Validity)> {
+        self.held().into_iter().filter_map(|(name, issued)| Some((name, issued?))).collect()
+    }
+
+    /// Every name, in alphabetical order; with when its certificate is good, if the authority issued it.
+    pub fn held(&self) -> Vec<(String, Option<Validity>)> {
         let table = self.table();
         let resident = table.resident_name.iter().map(|name| (name, &table.resident));
-        resident.chain(&table.sites).filter_map(|(name, entry)| Some((name.clone(), entry.issued?))).collect()
+        let all = table.sites.iter().chain(resident).map(|(name, entry)| (name.clone(), entry.issued));
+        all.collect::<BTreeMap<_, _>>().into_iter().collect()
     }
 
     /// Whose certificate a handshake with this SNI was answered with.

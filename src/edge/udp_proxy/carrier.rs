@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::socket::{Batch, DatagramSocket, MAX_DATAGRAM};
+use crate::base::ceilings::Denied;
 use crate::base::slots::SlotId;
-use crate::edge::core::limits::Denied;
 use crate::edge::core::udp_flows::{FlowKey, FlowLimits, Inbound, UdpFlows};
 use crate::edge::metrics::{Direction, Route, RouteDirection, RouteReason, RouteUpstream, UdpMetrics};
 use crate::edge::targets::{Lease, Target, Targets};

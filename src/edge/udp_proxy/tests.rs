@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::UdpSocket;
 
 use super::*;
-use crate::edge::core::limits::Ceilings;
+use crate::base::ceilings::Ceilings;
 use crate::edge::metrics::{EdgeMetrics, RouteReason, RouteUpstream};
 
 /// Far beyond what anything here takes; a test that reaches it hangs.

@@ -94,3 +94,25 @@ fn the_end_of_a_stream_and_a_timeout_are_told() {
     assert!(completions.is_empty());
     assert_eq!(ring.chunks().0, 0, "an end holds no buffer");
 }
+
+#[test]
+fn a_ring_does_nothing_that_it_is_not_meant_for() {
+    let Some(mut ring) = ring(10) else { return };
+    let path = c"/etc/passwd";
+    let here = Fd(libc::AT_FDCWD);
+    let entries = [
+        opcode::Nop::new().build(),
+        opcode::OpenAt::new(here, path.as_ptr()).build(),
+        opcode::Socket::new(libc::AF_INET, libc::SOCK_STREAM, 0).build(),
+        opcode::PollAdd::new(here, 0).build().flags(Flags::ASYNC),
+    ];
+    for entry in entries {
+        // SAFETY: the path is static, and nothing else is pointed to.
+        unsafe { ring.uring.submission().push(&entry) }.expect("room");
+        ring.uring.submit_and_wait(1).expect("a working ring");
+        let result = ring.uring.completion().next().expect("an end").result();
+        assert_eq!(result, -libc::EACCES, "{entry:?}");
+    }
+    let more = ring.uring.submitter().register_restrictions(&mut [Restriction::sqe_op(opcode::Nop::CODE)]);
+    assert!(more.is_err(), "the restrictions were changed");
+}

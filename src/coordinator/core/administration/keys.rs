@@ -1,6 +1,7 @@
 //! Commands about pre-auth keys.
 
 use crate::base::rng::SeededRng;
+use crate::base::secret::Secret;
 use crate::base::wall_time::WallTime;
 use crate::coordinator::core::admin_view::{KeyRequest, KeyView};
 use crate::coordinator::core::auth_key::{self, AuthKey, KeyId};
@@ -8,11 +9,12 @@ use crate::coordinator::core::change::{Issued, Mutation};
 use crate::coordinator::core::refusal::Refusal;
 use crate::coordinator::core::tailnet::Tailnet;
 use crate::coordinator::core::user::FIRST_USER;
+use crate::wire::control::UserId;
 
 use super::Decision;
 
 /// Keys are looked through at each attempt to join; a household has a handful.
-const KEYS_MAX: usize = 10_000;
+pub(super) const KEYS_MAX: usize = 10_000;
 
 impl Tailnet {
     /// The answer is the only place where the whole key is ever shown.
@@ -35,22 +37,8 @@ impl Tailnet {
         if self.view.keys.len() >= KEYS_MAX {
             return Err(Refusal::conflict("too many pre-auth keys: delete those that are not needed"));
         }
-        let minted = auth_key::mint(rng);
-        let key = AuthKey {
-            id: KeyId(self.issued.key.0 + 1),
-            prefix: minted.prefix,
-            digest: minted.digest,
-            user: Some(user),
-            reusable: request.reusable,
-            ephemeral: request.ephemeral,
-            used: false,
-            expiration: request.expiration,
-            revoked: false,
-            created: wall.known(),
-            tags: request.acl_tags.clone(),
-            host: request.host.clone(),
-        };
-        let view = KeyView { key: minted.text.expose().clone(), ..self.view.key_view(&key) };
+        let (text, key) = minted(KeyId(self.issued.key.0 + 1), user, request, wall, rng);
+        let view = KeyView { key: text.expose().clone(), ..self.view.key_view(&key) };
         let issued = Mutation::Issued(Issued { key: key.id, ..self.issued });
         Ok((view, vec![issued, Mutation::Key(key)]))
     }
@@ -89,6 +77,32 @@ impl Tailnet {
             "the policy's hosts give no single address for {host}; those that have one: {known}"
         )))
     }
+}
+
+/// A fresh key as `request` wants it, and its text.
+pub(super) fn minted(
+    id: KeyId,
+    user: UserId,
+    request: &KeyRequest,
+    wall: WallTime,
+    rng: &mut SeededRng,
+) -> (Secret<String>, AuthKey) {
+    let minted = auth_key::mint(rng);
+    let key = AuthKey {
+        id,
+        prefix: minted.prefix,
+        digest: minted.digest,
+        user: Some(user),
+        reusable: request.reusable,
+        ephemeral: request.ephemeral,
+        used: false,
+        expiration: request.expiration,
+        revoked: false,
+        created: wall.known(),
+        tags: request.acl_tags.clone(),
+        host: request.host.clone(),
+    };
+    (minted.text, key)
 }
 
 /// Tags as policies write them: `tag:` and a name that begins with a letter.

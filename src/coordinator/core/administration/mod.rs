@@ -1,5 +1,7 @@
-//! What an administrator commands: users, pre-auth keys, nodes. A refusal says what to do instead.
+//! What an administrator commands: users, keys, nodes, the sheet for joining. A refusal says what to do instead.
 
+mod api_keys;
+mod join_lines;
 mod keys;
 mod nodes;
 mod users;

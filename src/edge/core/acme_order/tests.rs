@@ -100,3 +100,15 @@ fn names_are_bounded_and_strange_reports_change_nothing() {
     assert_eq!(book.handle_failure("stranger.example.com", Failure::Ordinary, now), Duration::ZERO);
     assert_eq!(book.names.len(), MAX_NAMES);
 }
+
+#[test]
+fn the_next_try_is_told_in_wall_time() {
+    let now = Instant::now();
+    let mut book = book(&["a.example.com", "b.example.com"], now);
+    book.handle_certificate("a.example.com", ninety_days(), now);
+    let delay = book.handle_failure("b.example.com", Failure::Ordinary, now);
+    let standings = book.standings(now, WallTime::Known(TODAY));
+    assert_eq!(standings[0].next_try, Some(ninety_days().renew_at()));
+    assert_eq!((standings[1].failures, standings[1].next_try), (1, Some(TODAY.saturating_add(delay))));
+    assert_eq!(book.standings(now, WallTime::Unknown)[1].next_try, None);
+}

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::base::source::Source;
+use super::source::Source;
 
 /// How many may be open at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,30 @@
+//! What the box decides, without doing any of it.
+
+pub mod boot_plan;
+pub mod capabilities;
+pub mod card;
+pub mod crash;
+pub mod fat_file;
+pub mod health_watch;
+pub mod lease;
+pub mod led;
+pub mod lines;
+pub mod log_line;
+pub mod log_ring;
+pub mod network_plan;
+pub mod notices;
+pub mod options;
+pub mod owner_file;
+pub mod reach;
+pub mod retention;
+pub mod settings;
+pub mod slot;
+pub mod space;
+pub mod status_text;
+pub mod superblock;
+pub mod supervision;
+pub mod time_poll;
+pub mod time_sync;
+pub mod update;
+pub mod vitals;
+pub mod watchdog;

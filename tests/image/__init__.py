@@ -1,0 +1,1 @@
+"""The card in a virtual machine: `python3 -m pytest tests/image`, after `make image`."""

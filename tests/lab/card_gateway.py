@@ -1,0 +1,98 @@
+"""The gateway as the owner has it: a card with a few files on it, in a machine of its own."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from . import layout
+from .card import Card
+from .gateway import Gateway
+from .namespace import Namespace
+from .processes import Outcome, Processes, run
+from .qemu import Virtual
+from .waiting import eventually
+
+KEY_FILE = "genkan/API-KEY.txt"
+CA_FILE = "acme-ca.pem"
+BOOT_WITHIN = 60.0
+
+
+class CardGateway(Gateway):
+    """As `Gateway`, with the card's files as its configuration and the admin interface over the network.
+
+    What it is asked, it is asked from the router: inside the house, as from the owner's laptop.
+    """
+
+    def __init__(self, network_space: Namespace, switch: Namespace, scratch: Path, processes: Processes, transport_ca: Path) -> None:
+        super().__init__(network_space, scratch, processes, transport_ca)
+        self.card = Card.flash(scratch / "card.img")
+        self.machine = Virtual("gateway", self.card, switch, processes, scratch)
+        self._api_key = ""
+        self._put_files()
+
+    def _write_config(self, transport_ca: Path) -> None:
+        super()._write_config(transport_ca)
+        settings = self.config / "genkan.toml"
+        # The card has its own interface and address; the authority's certificate lies beside the file.
+        text = settings.read_text().replace(str(transport_ca), CA_FILE).split("[lan]")[0]
+        settings.write_text(text + f'[time]\nservers = ["{layout.DNS_SERVER}"]\n')
+        (self.config / CA_FILE).write_bytes(transport_ca.read_bytes())
+
+    def _put_files(self) -> None:
+        for file in self.config.iterdir():
+            self.card.put(f"genkan/{file.name}", file.read_bytes())
+        self.card.put(KEY_FILE, "")
+
+    def start(self) -> float:
+        return self.machine.start()
+
+    def wait_until_up(self, within: float = BOOT_WITHIN) -> float:
+        eventually("the card answers on the LAN", self._answers, within, every=0.1)
+        up = time.monotonic() - self.machine.started
+        self._api_key = eventually("an API key on the card", self._written_key, within)
+        return up
+
+    def _answers(self) -> bool:
+        assert self.machine.alive, f"QEMU ended\n{self.machine.tail()}"
+        return self.space.run("curl", "-sSf", "--max-time", 2, f"http://{layout.GATEWAY}:8080/key?v=113", check=False).ok
+
+    def _written_key(self) -> str:
+        found = re.search(r"gkapi-\S+", self.card.text(KEY_FILE))
+        return found[0] if found else ""
+
+    @property
+    def alive(self) -> bool:
+        return self.machine.alive
+
+    @property
+    def pid(self) -> int:
+        return self.machine.pid
+
+    def stop(self) -> None:
+        self.machine.cut()
+
+    def kill(self) -> None:
+        self.machine.cut()
+
+    def log(self) -> str:
+        return self.machine.said()
+
+    def tail(self) -> str:
+        return self.machine.tail()
+
+    def admin(self, *words: object, check: bool = True) -> Outcome:
+        """One admin command from the router, by address and API key."""
+        environment = {"GENKAN_ADDRESS": layout.GATEWAY, "GENKAN_API_KEY": self._api_key}
+        return self.space.run(self.program, *words, check=check, env=environment)
+
+    def status(self) -> dict[str, Any]:
+        """The status page's data."""
+        import json
+
+        return json.loads(self.space.run("curl", "-sSf", "--max-time", 5, f"http://{layout.GATEWAY}:9090/status.json").output)
+
+    def set_policy(self, policy: dict[str, Any]) -> None:
+        raise NotImplementedError("the card reads its policy when it boots")
