@@ -150,10 +150,10 @@ class Gateway:
                 total += value
         return total
 
-    def resident_bytes(self) -> int:
-        """Its resident memory."""
+    def resident_bytes(self, kind: str = "VmRSS") -> int:
+        """Its resident memory: all of it, or `RssAnon`, `RssFile`."""
         status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024
+        return int(re.search(rf"^{kind}:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024
 
 
 def seed_directory() -> Path:

@@ -17,13 +17,13 @@ from . import ca, layout, services
 from .capture import Capture
 from .gateway import Gateway
 from .machines import Machine
-from .namespace import Namespace, remove_all
+from .namespace import PREFIX, Namespace, remove_all
 from .network import Network
 from .processes import Process, Processes
 from .waiting import eventually
 
-LOCK = Path("/run/lock/genkan-lab")
-SCRATCH_PREFIX = "genkan-lab-"
+LOCK = Path(f"/run/lock/genkan-lab-{PREFIX}")
+SCRATCH_PREFIX = f"genkan-lab-{PREFIX}"
 LOGS = layout.ROOT / "target" / "lab"
 KEPT_RUNS = 5
 GUEST_USER = "guests"

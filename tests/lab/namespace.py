@@ -16,13 +16,14 @@ from typing import Mapping, Sequence
 
 from .processes import Outcome, run
 
-PREFIX = "gk-"
+PREFIX = os.environ.get("GENKAN_LAB", "gk") + "-"
+"""$GENKAN_LAB keeps labs apart that stand on one machine at once; at most four letters, for interfaces are named after it."""
 OVERLAYS = Path("/etc/netns")
 SYSTEM_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 class Namespace:
-    """A namespace named `gk-NAME`."""
+    """A namespace named PREFIX and NAME."""
 
     def __init__(self, name: str) -> None:
         self.name = name

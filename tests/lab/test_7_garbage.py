@@ -79,7 +79,9 @@ def warm(raised: Lab, recordings: Recordings) -> Iterator[int]:
     for listener in LISTENERS:
         for kind in KINDS:
             pelt(raised, listener, kind, WARM_UP_PIECES, recordings)
-    yield _settled_bytes(raised)
+    settled = _settled_bytes(raised)
+    print(f"{settled} bytes warm, {raised.gateway.resident_bytes('RssFile')} of them code")
+    yield settled
 
 
 def _settled_bytes(lab: Lab) -> int:
@@ -103,7 +105,7 @@ def test_garbage_is_met_with_silence_or_a_clear_error(
     protocol, port = listener
     pid, restarts = lab.gateway.pid, lab.gateway.log().count("panicked")
     told = pelt(lab, listener, kind, PIECES, recordings)
-    print(f"{lab.gateway.resident_bytes() - warm:+} bytes:", told)
+    print(f"{lab.gateway.resident_bytes() - warm:+} bytes, {lab.gateway.resident_bytes('RssFile')} of all of them code:", told["sent"])
     assert told.get("sent") == PIECES, told
     assert lab.gateway.alive and lab.gateway.pid == pid
     assert lab.gateway.log().count("panicked") == restarts
