@@ -32,6 +32,7 @@ use crate::appliance::sandbox::Mode;
 use crate::config;
 use crate::config::model::Model;
 use crate::log;
+use crate::sys::allocator;
 
 pub use build::App;
 pub use sheets::JoinTexts;
@@ -113,7 +114,11 @@ fn run(model: Model, config: &Path, state: &Path, sandbox: Mode) -> Result<(), A
 
 /// The number of threads was found before the sandbox closed the files that tell it.
 fn runtime(threads: usize) -> Result<Runtime, AppError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .on_thread_park(allocator::give_back)
+        .enable_all()
+        .build();
     runtime.map_err(|error| AppError::environment("no threads", error))
 }
 

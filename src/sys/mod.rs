@@ -2,9 +2,10 @@
 
 #![allow(
     unsafe_code,
-    reason = "io_uring, ioctls, packet sockets, capabilities, inherited descriptors and restarts have no safe interface"
+    reason = "the allocator, io_uring, ioctls, packet sockets, capabilities, inherited descriptors and restarts have no safe interface"
 )]
 
+pub mod allocator;
 pub mod block;
 pub mod capability;
 pub mod clock;

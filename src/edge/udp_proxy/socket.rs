@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 
 use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
@@ -27,10 +28,10 @@ pub(super) struct DatagramSocket {
     local: SocketAddr,
 }
 
-/// Datagrams received together. The arena's pages are touched only as far as datagrams reach.
+/// Datagrams received together, one behind the other: what a flood of large ones leaves behind is one arena, not one for each place.
 pub(super) struct Batch {
     arena: Box<[u8]>,
-    datagrams: Vec<(FlowKey, usize)>,
+    datagrams: Vec<(FlowKey, Range<usize>)>,
 }
 
 impl DatagramSocket {
@@ -70,7 +71,7 @@ impl DatagramSocket {
         while !batch.is_full() {
             let room = batch.room();
             match self.socket.try_io(Interest::READABLE, || self.receive_one(room)) {
-                Ok(datagram) => batch.datagrams.push(datagram),
+                Ok((key, length)) => batch.push(key, length),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
@@ -118,23 +119,32 @@ impl DatagramSocket {
 
 impl Batch {
     pub fn new() -> Self {
-        Self { arena: vec![0; BATCH * MAX_DATAGRAM].into_boxed_slice(), datagrams: Vec::with_capacity(BATCH) }
+        Self { arena: vec![0; 2 * MAX_DATAGRAM].into_boxed_slice(), datagrams: Vec::with_capacity(BATCH) }
     }
 
     /// Every datagram, in the order of arrival.
     pub fn iter(&self) -> impl Iterator<Item = (FlowKey, &[u8])> {
-        let places = self.arena.chunks_exact(MAX_DATAGRAM);
-        self.datagrams.iter().zip(places).map(|(&(key, length), place)| (key, &place[..length]))
+        self.datagrams.iter().map(|(key, place)| (*key, &self.arena[place.clone()]))
     }
 
     /// More may be waiting.
     pub fn is_full(&self) -> bool {
-        self.datagrams.len() == BATCH
+        self.datagrams.len() == BATCH || self.end() > MAX_DATAGRAM
     }
 
+    /// Room for any datagram, while it is not full.
     fn room(&mut self) -> &mut [u8] {
-        let from = self.datagrams.len() * MAX_DATAGRAM;
+        let from = self.end();
         &mut self.arena[from..from + MAX_DATAGRAM]
+    }
+
+    fn push(&mut self, key: FlowKey, length: usize) {
+        let from = self.end();
+        self.datagrams.push((key, from..from + length));
+    }
+
+    fn end(&self) -> usize {
+        self.datagrams.last().map_or(0, |(_, place)| place.end)
     }
 }
 
