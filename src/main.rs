@@ -99,7 +99,9 @@ fn main() -> ExitCode {
         Command::LeaseChild { root } => ended("lease-child", genkan::appliance::lease_child::run(&root)),
         Command::TimeChild { root } => ended("time-child", genkan::appliance::time_child::run(&root)),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "genkan", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "genkan", &mut script);
+            cli::print(&String::from_utf8_lossy(&script));
             ExitCode::SUCCESS
         }
         Command::Release(command) => cli::release::run(command, arguments.output),

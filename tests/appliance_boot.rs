@@ -117,6 +117,27 @@ fn a_box_that_lost_its_data_stays_itself() {
 
 #[test]
 #[ignore = "needs root and loop devices"]
+fn a_damaged_database_is_set_aside_and_the_box_stays_itself() {
+    with_own_mounts(|| {
+        let card = new_card();
+        boot(&card);
+        let first = identity(&card);
+        card.inside(4, |data| {
+            let database = data.join("state/genkan.redb");
+            let length = std::fs::metadata(&database).expect("it is there").len();
+            std::fs::write(&database, vec![0; usize::try_from(length).expect("small")]).expect("written");
+        });
+        let console = boot(&card);
+        assert!(console.contains("is set aside"), "{console}");
+        assert_eq!(identity(&card), first);
+        assert!(status(&card).contains("DATA-10"), "{}", status(&card));
+        card.inside(4, |data| assert!(data.join("state/genkan.redb.damaged").is_file()));
+        assert!(!boot(&card).contains("is set aside"), "once");
+    });
+}
+
+#[test]
+#[ignore = "needs root and loop devices"]
 fn a_card_without_a_data_partition_makes_one() {
     with_own_mounts(|| {
         let card = LoopCard::new(200, Data::Missing, &[]);

@@ -71,6 +71,20 @@ fn help_and_completion_are_printed() {
 }
 
 /// Runs `serve`, which is to end by itself; every line it said.
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let folder = folder(&[]);
+    let check = ["check", "--json", "--config", folder.path().to_str().expect("a plain name")];
+    for arguments in [&check[..], &["completion", "bash"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_genkan"));
+        let done = command.args(arguments).stdout(writer).output().expect("it runs");
+        assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+        assert!(!text(&done.stderr).contains("panicked"));
+    }
+}
+
 fn logged(files: &[(&str, &str)], state: &Path) -> Vec<Value> {
     let folder = folder(files);
     let config = folder.path().to_str().expect("text");

@@ -17,6 +17,7 @@ use super::house::House;
 use super::join::{pass_endpoints, pass_net_map, pass_relay};
 use super::pulse::{self, Pace};
 use super::resident::{Certificates, Coordinator};
+use super::state::{self, Opened};
 use super::surroundings::Surroundings;
 use super::{AppError, descriptors, lan, monitor, policy, reload};
 use crate::base::rng::SeededRng;
@@ -36,7 +37,7 @@ use crate::edge::metrics::EdgeMetrics;
 use crate::edge::reach::Reach;
 use crate::edge::{AcmeSettings, Edge, EdgeSettings};
 use crate::health::Health;
-use crate::health::catalogue::TUNNEL_DOWN;
+use crate::health::catalogue::{DATABASE_LOST, TUNNEL_DOWN};
 use crate::tunnel::driver::{self, Links, Raised, TunnelConfig, TunnelError};
 use crate::tunnel::metrics::TunnelMetrics;
 use crate::web;
@@ -136,8 +137,8 @@ impl Site {
         getrandom::fill(&mut seed)
             .map_err(|error| AppError::environment("the kernel gives no randomness", error.to_string()))?;
         let mut rng = SeededRng::new(seed);
-        let store =
-            Store::open(&state.join("genkan.redb")).map_err(|error| AppError::environment("state", error))?;
+        let opened = state::open(state, around.supervision.is_some());
+        let Opened { store, damage } = opened.map_err(|error| AppError::environment("state", error))?;
         let identity = store
             .identity_beside(&state.join("identity.bak"), &mut rng)
             .map_err(|error| AppError::environment("identity", error))?;
@@ -146,6 +147,14 @@ impl Site {
         let lan = lan::watch(model.lan.clone(), stop.clone());
         if lan.borrow().is_none() {
             tracing::warn!("no LAN address found: machines in the house are given the public name only");
+        }
+        let health = Health::default();
+        if let Some(damage) = damage {
+            let told = DATABASE_LOST.condition(
+                "What the box knew of its machines was damaged, and is set aside; it has kept its keys.",
+            );
+            let cure = "Let every machine join again with a new key; replace the card if this comes again.";
+            health.set(told.because(damage).cure(cure), Instant::now());
         }
         Ok(Self {
             model,
@@ -159,7 +168,7 @@ impl Site {
             clock: around.clock.clone(),
             wall,
             loops: around.loops.clone(),
-            health: Health::default(),
+            health,
             tasks: JoinSet::new(),
             stop,
         })

@@ -17,6 +17,7 @@ mod resident;
 mod services;
 mod sheets;
 mod standing;
+mod state;
 pub mod supervised;
 pub mod surroundings;
 

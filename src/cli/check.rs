@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::report::print;
 use crate::config::check;
 
 /// Prints the report on `folder`. Exit codes: 0 fine, 1 problems, 2 no such folder.
@@ -17,9 +18,9 @@ pub fn run(folder: &Path, json: bool) -> ExitCode {
     }
     let report = check::run(folder);
     if json {
-        println!("{}", report.json());
+        print(&format!("{}\n", report.json()));
     } else {
-        print!("{}", report.text(std::io::stdout().is_terminal()));
+        print(&report.text(std::io::stdout().is_terminal()));
     }
     ExitCode::from(report.exit_code())
 }

@@ -35,7 +35,7 @@ use clap::{Subcommand, ValueEnum};
 pub use client::Client;
 pub use destination::Destination;
 pub use error::CliError;
-pub use report::Report;
+pub use report::{Report, print};
 pub use upload::Sent;
 
 /// How answers are printed.

@@ -1,5 +1,7 @@
 //! What a command answers, for people and for programs.
 
+use std::io::Write;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -36,7 +38,7 @@ impl Report {
             Output::Json => format!("{:#}", self.json),
             Output::JsonLine => self.json.to_string(),
         };
-        println!("{}", text.trim_end());
+        print(&format!("{}\n", text.trim_end()));
     }
 
     /// As printed for programs.
@@ -48,6 +50,11 @@ impl Report {
     pub fn as_text(&self) -> &str {
         &self.text
     }
+}
+
+/// To standard output. Whoever has read enough of it (`genkan nodes list | head -1`) may go.
+pub fn print(text: &str) {
+    std::io::stdout().write_all(text.as_bytes()).ok();
 }
 
 /// To standard error, so that a script never takes it for an answer.

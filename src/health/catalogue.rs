@@ -85,6 +85,11 @@ pub const NO_CLOCK: Kind = Kind {
         "The time is not known: no certificate is ordered, nothing expires.",
     )
 };
+pub const DATABASE_LOST: Kind = kind(
+    "DATA-10",
+    Severity::Error,
+    "The database was damaged: it is set aside and a new one begun, with the same keys.",
+);
 pub const NOT_APPLIED: Kind = kind(
     "CFG-10",
     Severity::Error,
@@ -94,7 +99,7 @@ pub const NEXT_START: Kind =
     kind("CFG-11", Severity::Progress, "Some changes of genkan.toml wait for the next start.");
 
 /// All of them, by area.
-pub const ALL: [Kind; 14] = [
+pub const ALL: [Kind; 15] = [
     NOT_LISTENING,
     NO_CERTIFICATE,
     CERTIFICATE_ENDS,
@@ -107,6 +112,7 @@ pub const ALL: [Kind; 14] = [
     NODE_EXPIRED,
     NODE_MISSING,
     NO_CLOCK,
+    DATABASE_LOST,
     NOT_APPLIED,
     NEXT_START,
 ];
