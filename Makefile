@@ -28,7 +28,6 @@ binary:          ## the static binaries for the SD card (aarch64) and for this m
 
 image:           ## the SD card: target/image/genkan.img.zst
 	@image/install.sh binary card
-	@image/binary.sh aarch64
 	@$(PYTHON) -m image
 
 reproduce: image ## build the card twice in two folders and compare

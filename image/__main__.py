@@ -1,21 +1,27 @@
-"""`python3 -m image`: the SD card, from target/binary/aarch64/genkan and Debian's packages, into target/image."""
+"""`python3 -m image`: the SD card, from this tree and Debian's packages, into target/image."""
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from . import build_info, card, contents, kernel, licences, packages, root, sbom, virt
-from .layout import OUT, WORK, build_time
-from .steps import Failed, step
+from .layout import IMAGE, OUT, ROOT, WORK, build_time
+from .steps import Failed, run, step
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="python3 -m image", description="Builds the SD card into target/image.")
+    parser.add_argument("--as-built", action="store_true", help="take target/binary/aarch64/genkan as it is")
+    options = parser.parse_args()
     start = time.monotonic()
     try:
-        build()
+        build(options.as_built)
     except Failed as problem:
         print(f"image: {problem}", file=sys.stderr)
         return 1
@@ -27,11 +33,11 @@ def main() -> int:
     return 0
 
 
-def build() -> None:
+def build(as_built: bool) -> None:
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
     build_time()
-    built = kernel.build()
+    built = kernel.build() if as_built else compile_both()
     entries = root.build()
     with step("bill of materials, licences"):
         parts = packages.parts()
@@ -41,6 +47,24 @@ def build() -> None:
     virt.build(packages.tree("u-boot-qemu") / "usr" / "lib" / "u-boot" / "qemu_arm64" / "u-boot.bin")
     contents.check(entries)
     build_info.write(built)
+
+
+def compile_both() -> Path:
+    """The binary and the kernel, at once: the linker works on the one with a single core for minutes. Gives the kernel's folder."""
+    for name in ("musl-dev", kernel.SOURCE):
+        packages.tree(name)
+    with ThreadPoolExecutor(1) as beside:
+        binary = beside.submit(compile_binary)
+        built = kernel.build()
+        binary.result()
+    return built
+
+
+def compile_binary() -> None:
+    log = OUT / "binary.log"
+    log.unlink(missing_ok=True)
+    with step(f"binary (its output: {log.relative_to(ROOT)})"):
+        run(IMAGE / "binary.sh", "aarch64", log=log, cwd=ROOT)
 
 
 if __name__ == "__main__":

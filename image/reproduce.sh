@@ -36,7 +36,7 @@ for folder in "$work/one" "$work/another/place"; do
         mkdir -p "$folder/target/binary/aarch64"
         cp target/binary/aarch64/genkan "$folder/target/binary/aarch64/"
     fi
-    (cd "$folder" && /usr/bin/python3 -m image)
+    (cd "$folder" && /usr/bin/python3 -m image --as-built)
 done
 
 one=$work/one another=$work/another/place same=1
