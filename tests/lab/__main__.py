@@ -1,4 +1,4 @@
-"""`python3 -m tests.lab run`: raise the lab, say what stands where, stay until Ctrl-C."""
+"""`python3 -m tests.lab run [card]`: raise the lab (with the SD card in a virtual machine as its gateway), say what stands where, stay until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: list[str]) -> int:
-    if arguments != ["run"]:
+    if arguments not in (["run"], ["run", "card"]):
         print(__doc__, file=sys.stderr)
         return 2
+    on_card = "card" in arguments
     for number in STOPS:
         signal.signal(number, _interrupt)
-    print("raising the lab (about half a minute) ...", flush=True)
+    print(f"raising the lab ({'about a minute' if on_card else 'about half a minute'}) ...", flush=True)
     lab: Lab | None = None
     try:
-        lab = Lab()
+        lab = Lab(on_card)
         with lab:
-            lab.join_outside()
             lab.gateway.set_policy(lab.outside_policy())
+            lab.join_outside()
             print(describe(lab), flush=True)
             signal.pause()
     except KeyboardInterrupt:
@@ -60,7 +61,7 @@ def describe(lab: Lab) -> str:
         "Where things stand",
         f"  internet   stranger {layout.STRANGER}, name server {layout.DNS_SERVER}, ACME authority {layout.AUTHORITY}",
         f"  router     {layout.HOUSE} outside, {layout.ROUTER} inside; forwards {_forwards(lab)}",
-        f"  gateway    {layout.GATEWAY}, tailnet {layout.GATEWAY_TAILNET} (process {lab.gateway.pid})",
+        f"  gateway    {layout.GATEWAY}, tailnet {layout.GATEWAY_TAILNET} ({'SD card in QEMU' if lab.on_card else 'genkan'}, process {lab.gateway.pid})",
         *(f"  {plan.name}          {plan.address}, tailnet {plan.tailnet or 'any'}, {plan.client}" for plan in layout.MACHINES),
         "",
         "Nodes, as machine A sees them (tailscale status)",
@@ -74,9 +75,7 @@ def describe(lab: Lab) -> str:
         f"  {sh} stranger quakestat -cubes example.com:{services.GAME_PORT}",
         f"  {sh} a tailscale ping {layout.GATEWAY_TAILNET}",
         f"  {sh} lan tcpdump -ni any udp port 41641",
-        f"  {lab.gateway.program} --state {lab.gateway.state} nodes list",
-        f"  {lab.gateway.program} check --config {lab.gateway.config}",
-        f"  {sh} gateway curl -s http://{layout.GATEWAY}:9090/metrics",
+        *(f"  {hint}" for hint in lab.gateway.hints()),
         "",
         f"Logs: {lab.logs}",
         "Ready after " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in lab.seconds.items()),

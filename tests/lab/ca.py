@@ -81,10 +81,10 @@ class Authority:
         self.scratch = scratch
         self.transport_ca = scratch / "acme-transport-ca.pem"
         """What a client of the directory has to trust; not what the issued certificates hang on."""
+        self._make_transport_certificate()
 
     def start(self, processes: Processes) -> str:
         """Starts it; returns the root (PEM) of the certificates it will issue."""
-        self._make_transport_certificate()
         configuration = {
             "listenAddress": f"{layout.AUTHORITY}:14000",
             "managementListenAddress": f"{layout.AUTHORITY}:15000",

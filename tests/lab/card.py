@@ -20,10 +20,6 @@ CARD_BYTES = 512 * 1024 * 1024
 """Of a card as it is bought: larger than the image, so that the data partition has room to grow."""
 
 
-class CardMissing(Exception):
-    """No image was built; the text says what to do."""
-
-
 class Card:
     """One card. Paths are of the owner's partition, as `genkan/genkan.toml`."""
 
@@ -33,8 +29,6 @@ class Card:
     @classmethod
     def flash(cls, file: Path, size: int = CARD_BYTES) -> Card:
         """A new card with the built image on it."""
-        if not IMAGE.exists():
-            raise CardMissing(f"no {IMAGE.relative_to(layout.ROOT)}; run `make image`")
         run(["cp", "--sparse=always", str(IMAGE), str(file)], timeout=60)
         os.truncate(file, max(size, file.stat().st_size))
         return cls(file)
@@ -53,21 +47,22 @@ class Card:
         start, sectors = struct.unpack_from("<II", record, 446 + 16 * (number - 1) + 8)
         return start * SECTOR, sectors * SECTOR
 
-    def _drive(self, number: int = 1) -> str:
+    def drive(self, number: int = 1) -> str:
+        """A partition as mtools name it."""
         return f"{self.file}@@{self.partition(number)[0]}"
 
     def put(self, path: str, content: str | bytes) -> None:
         """Writes a file, as an owner's laptop does."""
         draft = self.file.with_suffix(".draft")
         draft.write_bytes(content.encode() if isinstance(content, str) else content)
-        run(["mcopy", "-o", "-i", self._drive(), str(draft), f"::{path}"])
+        run(["mcopy", "-o", "-i", self.drive(), str(draft), f"::{path}"])
         draft.unlink()
 
     def read(self, path: str, number: int = 1) -> bytes:
         """The bytes of a file; `CommandFailed` when it is not there."""
         draft = self.file.with_suffix(".read")
         try:
-            run(["mcopy", "-n", "-o", "-i", self._drive(number), f"::{path}", str(draft)])
+            run(["mcopy", "-n", "-o", "-i", self.drive(number), f"::{path}", str(draft)])
             return draft.read_bytes()
         finally:
             draft.unlink(missing_ok=True)
@@ -77,10 +72,10 @@ class Card:
         return self.read(path).decode("utf-8-sig", "replace").replace("\r\n", "\n")
 
     def has(self, path: str) -> bool:
-        return run(["mdir", "-b", "-i", self._drive(), f"::{path}"], check=False).ok
+        return run(["mdir", "-b", "-i", self.drive(), f"::{path}"], check=False).ok
 
     def remove(self, path: str) -> None:
-        run(["mdel", "-i", self._drive(), f"::{path}"])
+        run(["mdel", "-i", self.drive(), f"::{path}"])
 
     def bytes_of(self, number: int, offset: int, length: int) -> bytes:
         """Raw bytes of a partition."""
@@ -106,6 +101,9 @@ class Card:
         self.file.unlink(missing_ok=True)
 
 
-def missing_tools() -> list[str]:
-    """What this machine lacks to boot a card."""
-    return [name for name in ("mcopy", "qemu-system-aarch64", "qemu-img") if not shutil.which(name)]
+def missing() -> str:
+    """What this machine lacks to boot a card, with the cure; empty if nothing."""
+    tools = [name for name in ("mcopy", "qemu-system-aarch64", "chronyd") if not shutil.which(name)]
+    if tools:
+        return f"not installed: {', '.join(tools)}; run `make setup`"
+    return "" if IMAGE.exists() else f"no {IMAGE.relative_to(layout.ROOT)}; run `make image`"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 from . import layout
 from .card import Card
 from .gateway import Gateway
-from .namespace import Namespace
-from .processes import Outcome, Processes, run
+from .network import Network
+from .processes import Outcome, Processes
 from .qemu import Virtual
 from .waiting import eventually
 
@@ -26,10 +27,10 @@ class CardGateway(Gateway):
     What it is asked, it is asked from the router: inside the house, as from the owner's laptop.
     """
 
-    def __init__(self, network_space: Namespace, switch: Namespace, scratch: Path, processes: Processes, transport_ca: Path) -> None:
-        super().__init__(network_space, scratch, processes, transport_ca)
+    def __init__(self, network: Network, scratch: Path, processes: Processes, transport_ca: Path) -> None:
+        super().__init__(network.router, scratch, processes, transport_ca)
         self.card = Card.flash(scratch / "card.img")
-        self.machine = Virtual("gateway", self.card, switch, processes, scratch)
+        self.machine = Virtual("gateway", self.card, network.lan, processes, scratch)
         self._api_key = ""
         self._put_files()
 
@@ -72,7 +73,8 @@ class CardGateway(Gateway):
         return self.machine.pid
 
     def stop(self) -> None:
-        self.machine.cut()
+        """By its power key."""
+        self.machine.shut_down()
 
     def kill(self) -> None:
         self.machine.cut()
@@ -90,9 +92,27 @@ class CardGateway(Gateway):
 
     def status(self) -> dict[str, Any]:
         """The status page's data."""
-        import json
-
         return json.loads(self.space.run("curl", "-sSf", "--max-time", 5, f"http://{layout.GATEWAY}:9090/status.json").output)
 
     def set_policy(self, policy: dict[str, Any]) -> None:
-        raise NotImplementedError("the card reads its policy when it boots")
+        """As the owner does: the card in a laptop, another file on it, and a new start."""
+        if policy == self.policy:
+            return
+        super().set_policy(policy)
+        self.stop()
+        self.card.put("genkan/acl.json", (self.config / "acl.json").read_bytes())
+        self.start()
+        self.wait_until_up()
+
+    def reload(self) -> None:
+        """There is nobody to send a signal to."""
+
+    def hints(self) -> list[str]:
+        """Commands to try."""
+        admin = f"GENKAN_ADDRESS={layout.GATEWAY} GENKAN_API_KEY={self._api_key}"
+        return [
+            f"{admin} tests/lab/sh router {self.program} nodes list",
+            f"tests/lab/sh router curl -s http://{layout.GATEWAY}:9090/status.json",
+            f"tail -f {self.machine.console}",
+            f"mtype -i {self.card.drive()} ::STATUS.txt    # also ::genkan/JOIN.txt",
+        ]

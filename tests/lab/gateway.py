@@ -66,6 +66,8 @@ class Gateway:
 
     def set_policy(self, policy: dict[str, Any]) -> None:
         """Puts a policy in place of the old one and asks for a reload, as an owner's editor and `kill -HUP` do."""
+        if policy == self.policy:
+            return
         new = self.config / "acl.json.new"
         new.write_text(json.dumps(policy, indent=2))
         new.rename(self.config / "acl.json")
@@ -149,6 +151,14 @@ class Gateway:
             if found == name and all(re.search(rf'\b{key}="{re.escape(text)}"', rest) for key, text in labels.items()):
                 total += value
         return total
+
+    def hints(self) -> list[str]:
+        """Commands to try."""
+        return [
+            f"{self.program} --state {self.state} nodes list",
+            f"{self.program} check --config {self.config}",
+            f"tests/lab/sh gateway curl -s http://{layout.GATEWAY}:{ADMIN_PORT}/metrics",
+        ]
 
     def resident_bytes(self, kind: str = "VmRSS") -> int:
         """Its resident memory: all of it, or `RssAnon`, `RssFile`."""

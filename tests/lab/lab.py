@@ -13,8 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Callable, Sequence
 
-from . import ca, layout, services
+from . import ca, card, clock, layout, services
 from .capture import Capture
+from .card_gateway import CardGateway
 from .gateway import Gateway
 from .machines import Machine
 from .namespace import PREFIX, Namespace, remove_all
@@ -39,9 +40,13 @@ class LabImpossible(Exception):
 
 
 class Lab:
-    """The seed's network. `with Lab() as lab:` raises it and tears it down; one at a time on a machine."""
+    """The seed's network. `with Lab() as lab:` raises it and tears it down; one at a time on a machine.
 
-    def __init__(self) -> None:
+    Its gateway is the program in a namespace or, `on_card`, the SD card in a virtual machine.
+    """
+
+    def __init__(self, on_card: bool = False) -> None:
+        self.on_card = on_card
         self.network = Network()
         self.seconds: dict[str, float] = {}
         """How long each step of raising took."""
@@ -51,7 +56,7 @@ class Lab:
         self._last_words = ""
 
     def __enter__(self) -> Lab:
-        require_possible()
+        require_possible(self.on_card)
         self._take_lock()
         try:
             self._prepare()
@@ -122,9 +127,14 @@ class Lab:
         self.house_names = self.scratch / "house-names"
         self.house_names.write_text("")
         self.house_dns = ca.start_house_dns(self.processes, self.network.router, self.house_names)
+        if self.on_card:
+            clock.start(self.processes, self.network.inet)
 
     def make_gateway(self) -> Gateway:
-        return Gateway(self.network.gateway, self.scratch, self.processes, self.authority.transport_ca)
+        if not self.on_card:
+            return Gateway(self.network.gateway, self.scratch, self.processes, self.authority.transport_ca)
+        self.network.unplug_gateway()
+        return CardGateway(self.network, self.scratch, self.processes, self.authority.transport_ca)
 
     def public_names(self) -> list[str]:
         """The DNS names that `genkan check` asks the owner to make."""
@@ -242,7 +252,7 @@ class Lab:
         return self.processes.dead()
 
 
-def require_possible() -> None:
+def require_possible(on_card: bool) -> None:
     """Refuses with the cure where a lab cannot be raised."""
     if os.geteuid() != 0:
         raise LabImpossible("the lab makes network namespaces: run it as root")
@@ -251,6 +261,8 @@ def require_possible() -> None:
     missing = [name for name in ("ip", "nft", "dnsmasq", "pebble", "tcpdump", "psql", "ssh", "curl") if not shutil.which(name)]
     if missing:
         raise LabImpossible(f"not installed: {', '.join(missing)}; run `make setup`")
+    if on_card and (lacks := card.missing()):
+        raise LabImpossible(lacks)
     for plan in layout.MACHINES:
         if not (layout.PEERS / plan.client / "tailscaled").exists():
             raise LabImpossible(f"no client {plan.client} under target/peers; run `make peers`")

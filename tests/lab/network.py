@@ -85,6 +85,10 @@ class Network:
         """Makes the house's router forward exactly these ports to the gateway."""
         self.router.nft(_router_rules(tuple(forwards), layout.HOUSE))
 
+    def unplug_gateway(self) -> None:
+        """Takes the gateway's place off the switch, for a machine that brings its own cable."""
+        _ip(self.gateway, "link", "set", "eth0", "down")
+
     def block_udp(self, one: str, other: str) -> None:
         """The house's switch drops UDP between two addresses, both ways."""
         pairs = f"{{ {one} . {other}, {other} . {one} }}"

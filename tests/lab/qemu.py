@@ -124,6 +124,12 @@ class Virtual:
             self._processes.running.remove(self._process)
             self._process = None
 
+    def shut_down(self, within: float = 60) -> None:
+        """Presses the power key, and waits until the machine is off."""
+        self.tell("system_powerdown")
+        eventually(f"{self.name} is off", lambda: not self.alive, within)
+        self.cut()
+
     def tell(self, command: str, **arguments: Any) -> Any:
         """One command of QEMU's machine protocol."""
         with Monitor(self._monitor_path) as monitor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import zlib
 from typing import Callable
 
@@ -89,6 +90,11 @@ PUBLIC: dict[str, Visit] = {
     "8080 coordinator": plain_coordinator,
 }
 """Every row of the seed's port-forward table, and what answers behind it."""
+
+
+def seconds_since(start: float) -> float:
+    """Of the monotonic clock."""
+    return time.monotonic() - start
 
 
 def datagram(space: Namespace, host: str, port: int, payload: bytes) -> bytes:
