@@ -4,12 +4,21 @@ PYTHON := /usr/bin/python3
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: help run test test-long lint binary image reproduce setup packages peers release
+.PHONY: help run run-card run-native test test-long lint binary image reproduce setup packages peers release
 
 help:            ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-run: packages peers release  ## raise the lab around the release build, print what to try, stay until Ctrl-C
+# The gateway of `make run`: the SD card in QEMU, or the program itself in a namespace.
+GATEWAY ?= card
+
+run: run-$(GATEWAY)  ## boot the card (GATEWAY=native: run the binary) in a whole network, print what to try, stay until Ctrl-C
+
+run-card: packages peers release image
+	@image/install.sh qemu
+	@$(PYTHON) -m tests.lab run card
+
+run-native: packages peers release
 	@$(PYTHON) -m tests.lab run
 
 test: setup      ## every check and test; ends with a line of counts
@@ -34,6 +43,7 @@ reproduce: image ## build the card twice in two folders and compare
 	@image/reproduce.sh
 
 setup: packages peers  ## install what the tests need and build the Tailscale clients
+	@image/install.sh binary card qemu
 	@tests/cargo_deny.sh
 
 packages:

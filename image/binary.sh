@@ -37,7 +37,7 @@ for argument do
     esac
 done
 exec $gcc -nostdlib -static-pie -Wl,-z,text,-z,relro,-z,now,-z,noexecstack -L$tools -L$libraries -L$(dirname "$($gcc -print-libgcc-file-name)") \\
-    $libraries/rcrt1.o $libraries/crti.o $($gcc -print-file-name=crtbeginS.o) "\$@" $($gcc -print-file-name=crtendS.o) $libraries/crtn.o
+    $libraries/rcrt1.o $libraries/crti.o $($gcc -print-file-name=crtbeginS.o) "\$@" -lgcc $($gcc -print-file-name=crtendS.o) $libraries/crtn.o
 END
 chmod +x "$tools/cc" "$tools/gcc"
 
@@ -70,5 +70,7 @@ export "CARGO_TARGET_${upper}_RUSTFLAGS=-Clink-self-contained=no -Crelocation-mo
 
 # shellcheck disable=SC2086
 $cargo build --locked --profile "${GENKAN_PROFILE:-card}" --bin genkan --target "$target" --target-dir target/binary/build $std
-cp "target/binary/build/$target/${GENKAN_PROFILE:-card}/genkan" "target/binary/$arch/genkan"
+folder=${GENKAN_PROFILE:-card}
+[ "$folder" != dev ] || folder=debug
+cp "target/binary/build/$target/$folder/genkan" "target/binary/$arch/genkan"
 echo "  target/binary/$arch/genkan: $(stat -c %s "target/binary/$arch/genkan") bytes"

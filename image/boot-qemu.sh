@@ -52,7 +52,7 @@ else
 fi
 
 # Not exec: the copy is removed at the end.
-qemu-system-aarch64 -M virt -cpu cortex-a72 -smp 2 -m 512 -accel tcg,thread=multi \
+qemu-system-aarch64 -M virt,acpi=off -cpu cortex-a72 -smp 2 -m 512 -accel tcg,thread=multi \
     -drive "if=none,format=raw,file=$card,id=card" -device virtio-blk-pci,drive=card \
     -netdev user,id=lan,hostfwd=tcp:127.0.0.1:10080-:80,hostfwd=tcp:127.0.0.1:10443-:443,hostfwd=tcp:127.0.0.1:18080-:8080 \
     -device virtio-net-pci,netdev=lan,romfile= -device virtio-rng-pci -device i6300esb -action watchdog=reset "$@"

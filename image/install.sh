@@ -19,7 +19,7 @@ for step in "$@"; do
             packages="$packages $cross make flex bison bc libc6-dev libssl-dev libelf-dev patch xz-utils zstd"
             packages="$packages device-tree-compiler dosfstools e2fsprogs genimage mtools openssl u-boot-tools git"
             ;;
-        qemu) packages="$packages qemu-system-arm mtools" ;;
+        qemu) packages="$packages qemu-system-arm qemu-user mtools" ;;
         *) echo "install.sh: $step?" >&2; exit 2 ;;
     esac
 done

@@ -16,7 +16,7 @@ from .waiting import eventually
 
 MEMORY_MB = 512
 """A Zero 2 W has no more."""
-MACHINE = ("qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-accel", "tcg,thread=multi", "-m", str(MEMORY_MB))
+MACHINE = ("qemu-system-aarch64", "-M", "virt,acpi=off", "-cpu", "cortex-a72", "-smp", "2", "-accel", "tcg,thread=multi", "-m", str(MEMORY_MB))
 U_BOOT = layout.ROOT / "target" / "image" / "qemu"
 # The memory that survives a warm reset, as image/qemu/boot.cmd has it.
 RAMOOPS = (
