@@ -15,7 +15,7 @@ use super::seams::{CardDevices, Networker};
 use super::settings::{Machine, Settings};
 use super::watchdog::Feeder;
 use super::worker::open_tun;
-use super::{crash, data, hardening, identity_copy, mounts};
+use super::{crash, data, hardening, identity_copy, mounts, reserve};
 use crate::base::condition::Condition;
 use crate::config::model::Model;
 
@@ -206,6 +206,11 @@ impl Boot<'_> {
 
     fn prepare_data(&mut self) -> io::Result<()> {
         data::prepare(&self.settings.data)?;
+        if self.keeps_data
+            && let Err(error) = reserve::tend(&self.settings.data)
+        {
+            tracing::warn!(%error, "no room is kept back");
+        }
         let own = self.settings.data.join("box");
         if let Some(aside) = self.aside.take() {
             std::fs::write(own.join("set-aside.zst"), aside)?;

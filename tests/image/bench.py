@@ -30,6 +30,7 @@ class Bench:
         self.network = Network()
         self.logs = LOGS / name
         self._boots = 0
+        self._machines: list[Virtual] = []
         self._leases: Process | None = None
 
     def __enter__(self) -> Bench:
@@ -38,6 +39,7 @@ class Bench:
         self.scratch = Path(tempfile.mkdtemp(prefix="genkan-card-"))
         self.processes = Processes(self.logs)
         self.network.raise_up()
+        self.network.unplug_gateway()
         ca.start_dns(self.processes, self.network.inet, ["example.com"])
         return self
 
@@ -48,6 +50,8 @@ class Bench:
 
     def router_on(self) -> None:
         """The router hands out addresses from now on."""
+        if self._leases is not None:
+            return
         names = self.scratch / "house-names"
         names.touch()
         self._leases = ca.start_house_dns(self.processes, self.network.router, names)
@@ -73,12 +77,28 @@ class Bench:
         """A machine with the card in it, off; booted straight from slot A unless told otherwise."""
         self._boots += 1
         options.setdefault("slot", "a")
-        return Virtual(f"card{self._boots}", card, self.network.lan, self.processes, self.scratch, **options)
+        machine = Virtual(f"card{self._boots}", card, self.network.lan, self.processes, self.scratch, **options)
+        self._machines.append(machine)
+        return machine
 
     def boot(self, card: Card, **options: Any) -> Virtual:
         machine = self.virtual(card, **options)
         machine.start()
         return machine
+
+    def all_off(self) -> None:
+        """Pulls every plug, and throws the cards away."""
+        for machine in self._machines:
+            machine.cut()
+            machine.card.delete()
+        self._machines.clear()
+
+    def wait(self, machine: Virtual, seconds: float) -> None:
+        """Lets time pass, in which the machine must not end."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            assert machine.alive, machine.tail()
+            time.sleep(1)
 
     def wait_ready(self, machine: Virtual, within: float = BOOT_WITHIN) -> float:
         """Waits until the status page says that the worker is ready; returns the seconds since power-on."""
@@ -97,3 +117,13 @@ class Bench:
     def codes(self) -> set[str]:
         """Codes of the conditions that the status page shows."""
         return {condition["code"] for condition in self.status()["conditions"]}
+
+    def identity(self) -> str:
+        """The public key by which clients know the box."""
+        url = f"http://{layout.GATEWAY}:8080/key?v=113"
+        return str(json.loads(self.network.router.run("curl", "-sSf", "--max-time", 5, url).output)["publicKey"])
+
+    def is_open(self, port: int) -> bool:
+        """Whether a TCP port of the box takes connections."""
+        probe = ("bash", "-c", f"exec 3<>/dev/tcp/{layout.GATEWAY}/{port}")
+        return self.network.router.run(*probe, timeout=10, check=False).ok

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Iterator
 
 from . import layout
 from .processes import CommandFailed, run
@@ -96,6 +98,29 @@ class Card:
         with self.file.open("r+b") as card:
             card.seek(446 + 16 * (number - 1))
             card.write(bytes(16))
+
+    @contextmanager
+    def attached(self, number: int) -> Iterator[str]:
+        """A partition as a block device, while the machine is off."""
+        start, size = self.partition(number)
+        words = ["losetup", "--find", "--show", "--offset", str(start), "--sizelimit", str(size), str(self.file)]
+        device = run(words).output.strip()
+        try:
+            yield device
+        finally:
+            run(["losetup", "--detach", device])
+
+    @contextmanager
+    def mounted(self, number: int) -> Iterator[Path]:
+        """A partition's files, while the machine is off."""
+        place = self.file.with_suffix(".mounted")
+        place.mkdir(exist_ok=True)
+        with self.attached(number) as device:
+            run(["mount", device, str(place)])
+            try:
+                yield place
+            finally:
+                run(["umount", str(place)])
 
     def delete(self) -> None:
         self.file.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from pathlib import Path
@@ -116,6 +117,10 @@ class Virtual:
     def said(self) -> str:
         """The console's text so far."""
         return self.console.read_text(errors="replace") if self.console.exists() else ""
+
+    def errors(self) -> list[str]:
+        """What the console calls an error, or a panic."""
+        return [line for line in self.said().splitlines() if re.search(r"\bERROR\b|panicked|Kernel panic", line)]
 
     def cut(self) -> None:
         """Pulls the plug."""

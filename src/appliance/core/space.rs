@@ -10,6 +10,31 @@ const FULL: u64 = 2 * 1024 * 1024;
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 
+/// Bytes kept back, and what must be free to keep them back, in bytes.
+pub const RESERVE: i64 = 8 << 20;
+const PLENTY: u64 = 64 << 20;
+
+/// What to do about the reserve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// It is needed now.
+    Full,
+    /// It stays as it is.
+    Enough,
+    /// It can be kept back.
+    Plenty,
+}
+
+/// Judges `free` among `total` bytes for the reserve.
+#[must_use]
+pub fn room(free: u64, total: u64) -> Room {
+    match free {
+        ..FULL => Room::Full,
+        free if free >= PLENTY && free >= total / LOW_PART => Room::Plenty,
+        _ => Room::Enough,
+    }
+}
+
 /// The code of what is said about space.
 pub const CODE: &str = "DATA-03";
 
@@ -44,6 +69,14 @@ mod tests {
         assert_eq!(judge(GIB, 32 * GIB).map(|told| told.severity), Some(Severity::Warning));
         assert_eq!(judge(MIB, 32 * GIB).map(|told| told.severity), Some(Severity::Error));
         assert_eq!(judge(0, 0).map(|told| told.code).as_deref(), Some(CODE));
+    }
+
+    #[test]
+    fn what_is_kept_back_does_not_make_a_partition_look_full() {
+        assert_eq!(room(MIB, 512 * MIB), Room::Full);
+        assert_eq!(room(8 * MIB, 512 * MIB), Room::Enough);
+        assert_eq!(room(PLENTY, 512 * MIB), Room::Plenty);
+        assert_eq!(judge(PLENTY - RESERVE.unsigned_abs(), 512 * MIB), None);
     }
 
     #[test]

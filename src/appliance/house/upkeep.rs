@@ -1,13 +1,10 @@
 //! What is done by the clock: the watchdog, the space on the card, the saved time.
 
 use std::io;
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nix::sys::statvfs::statvfs;
-
 use super::super::core::space;
-use super::super::{crash, identity_copy};
+use super::super::{crash, identity_copy, reserve};
 use super::{Ending, House, TURN};
 use crate::base::condition::{Condition, Severity};
 
@@ -79,7 +76,8 @@ impl House {
     }
 
     fn look_at_space(&mut self) {
-        let Ok((free, total)) = space_in(&self.settings.data) else { return };
+        let look = if self.keeps_data { reserve::tend } else { reserve::space_in };
+        let Ok((free, total)) = look(&self.settings.data) else { return };
         match space::judge(free, total) {
             Some(condition) => self.notices.set(condition),
             None => self.notices.clear(space::CODE),
@@ -106,11 +104,4 @@ impl House {
             Condition::new("BOX-06", Severity::Warning, what).because(error.to_string()).cure(cure);
         self.notices.set(condition);
     }
-}
-
-/// Bytes free to those who are not root, and in all.
-fn space_in(folder: &Path) -> nix::Result<(u64, u64)> {
-    let found = statvfs(folder)?;
-    let bytes = |blocks| blocks * found.fragment_size();
-    Ok((bytes(found.blocks_available()), bytes(found.blocks())))
 }
