@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use genkan::appliance;
+use genkan::appliance::report;
 use genkan::appliance::sandbox::Mode;
 use genkan::appliance::seams::Parts;
 use genkan::appliance::settings::Settings;
@@ -78,6 +79,12 @@ enum Command {
     /// Write an update to the slot that does not run; PID 1 starts this.
     #[command(hide = true)]
     SlotWrite(slot_write::Order),
+    /// Try what the worker's sandbox refuses; PID 1 starts this, confined as the worker.
+    #[command(hide = true)]
+    Probe {
+        #[arg(long, value_name = "DIR")]
+        config: PathBuf,
+    },
     #[command(flatten)]
     Admin(AdminCommand),
 }
@@ -106,6 +113,7 @@ fn main() -> ExitCode {
         }
         Command::Release(command) => cli::release::run(command, arguments.output),
         Command::SlotWrite(order) => slot_write::run(&order),
+        Command::Probe { config } => report::try_sandbox(&config, &arguments.destination.state),
         Command::Admin(command) => cli::run_blocking(&arguments.destination, command, arguments.output),
     }
 }

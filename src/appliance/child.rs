@@ -19,6 +19,8 @@ const OUTPUT_MAX: usize = 4096;
 pub struct Ended {
     /// Its exit code; `None` when a signal ended it.
     pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
     /// The end of what it printed.
     pub text: String,
 }
@@ -42,7 +44,11 @@ pub fn run(command: &mut Command, limit: Duration, pulse: &mut dyn FnMut()) -> i
     if !is_whole || status.signal() == Some(nix::libc::SIGKILL) {
         return Err(io::Error::from(io::ErrorKind::TimedOut));
     }
-    Ok(Ended { code: status.code(), text: String::from_utf8_lossy(&tail).into_owned() })
+    Ok(Ended {
+        code: status.code(),
+        signal: status.signal(),
+        text: String::from_utf8_lossy(&tail).into_owned(),
+    })
 }
 
 /// Reads to the end of file; false when `deadline` came first.

@@ -1,5 +1,6 @@
 //! Settings that a running kernel accepts: what a stock configuration leaves open is closed here.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A file below `/proc/sys` and what is written there. Where the kernel has no such file there is nothing to close.
@@ -65,6 +66,15 @@ pub fn early(root: &Path) -> Result<(), String> {
 /// What the kernel refused, as one text.
 pub fn late(root: &Path) -> Result<(), String> {
     apply(root, &LATE)
+}
+
+/// The settings that this kernel has, with what is in force.
+pub fn in_force(root: &Path) -> BTreeMap<&'static str, String> {
+    let all = EARLY.iter().chain(&LATE);
+    all.filter_map(|(name, _)| {
+        Some((*name, std::fs::read_to_string(root.join(name)).ok()?.trim().to_owned()))
+    })
+    .collect()
 }
 
 fn apply(root: &Path, settings: &[Setting]) -> Result<(), String> {

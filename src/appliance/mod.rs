@@ -43,6 +43,7 @@ pub mod network;
 pub mod owner_partition;
 pub mod partitions;
 mod power_key;
+pub mod report;
 mod reserve;
 pub mod sandbox;
 mod sealing;

@@ -14,6 +14,8 @@ pub const STATUS: &str = "STATUS.txt";
 pub const JOIN: &str = "genkan/JOIN.txt";
 /// From the owner, empty: a wish for an API key; from the box, with the key in it.
 pub const API_KEY: &str = "genkan/API-KEY.txt";
+/// From the owner, empty: a wish for a report; from the box, the report.
+pub const REPORT: &str = "REPORT.txt";
 /// From the owner: erase the data.
 const RESET: &str = "RESET";
 /// Computers that hide endings make this of it.
@@ -41,6 +43,12 @@ impl OwnerPartition {
     #[must_use]
     pub fn asks_api_key(&self) -> bool {
         self.text(API_KEY).is_some_and(|text| text.trim().is_empty())
+    }
+
+    /// Whether the owner left an empty file to be filled with a report.
+    #[must_use]
+    pub fn asks_report(&self) -> bool {
+        self.text(REPORT).is_some_and(|text| text.trim().is_empty())
     }
 
     #[must_use]

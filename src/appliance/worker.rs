@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -40,6 +40,11 @@ pub struct Worker {
     log: Lines,
 }
 
+/// What the worker is started with, and `inherit` open.
+pub fn privileges(inherit: Option<RawFd>) -> Privileges {
+    Privileges { id: WORKER_ID, capabilities: &[NET_BIND_SERVICE, NET_ADMIN], files: FILES_MAX, inherit }
+}
+
 impl Worker {
     /// Starts the worker without root, with the state in `data`.
     pub fn start(settings: &Settings) -> io::Result<Self> {
@@ -50,13 +55,7 @@ impl Worker {
         command.arg("--state").arg(settings.data.join("state")).current_dir("/").env_clear();
         command.env(DESCRIPTOR, theirs.as_raw_fd().to_string());
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-        let privileges = Privileges {
-            id: WORKER_ID,
-            capabilities: &[NET_BIND_SERVICE, NET_ADMIN],
-            files: FILES_MAX,
-            inherit: Some(theirs.as_raw_fd()),
-        };
-        privileges::confine(&mut command, privileges);
+        privileges::confine(&mut command, privileges(Some(theirs.as_raw_fd())));
         let child = command.spawn()?;
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process number is positive"));
         drop(std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE));

@@ -8,6 +8,7 @@ mod upkeep;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -72,6 +73,10 @@ pub struct House {
     led: Led,
     /// When the light changes next.
     led_due: Option<Instant>,
+    /// When the report that the owner asked for is written.
+    report_due: Option<Instant>,
+    /// Where the kernel's settings are.
+    sysctl: PathBuf,
     /// Something that is shown has changed.
     is_stale: bool,
     /// The banner that the console shows.
@@ -156,6 +161,8 @@ impl House {
             clocks: Clocks { start: now, second: now, minute: None, hour: now, hungry: None },
             led: Led::open(&booted.machine.leds, now),
             led_due: None,
+            report_due: None,
+            sysctl: booted.machine.sysctl,
             is_stale: true,
             shown: Vec::new(),
             ending: None,

@@ -1,6 +1,6 @@
 //! What comes in: signals and ended children, the worker's words, the network's and the updater's news.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -15,6 +15,8 @@ use crate::wire::supervision::{FromInit, FromWorker};
 
 /// Lines of the log that are shown of a worker that ended.
 const LAST_LINES: usize = 40;
+/// A report tells of a box that has come to rest: by then it has an address.
+const REPORT_AFTER: Duration = Duration::from_secs(5);
 /// The worker's last words, in one condition.
 const WORDS_SHOWN: usize = 3;
 
@@ -215,6 +217,9 @@ impl House {
         self.tell(&FromInit::Box(self.status.clone()));
         if self.owner.as_ref().is_some_and(OwnerPartition::asks_api_key) {
             self.tell(&FromInit::WantApiKey);
+        }
+        if self.owner.as_ref().is_some_and(OwnerPartition::asks_report) {
+            self.report_due = Some(now + REPORT_AFTER);
         }
     }
 

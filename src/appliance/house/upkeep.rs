@@ -4,7 +4,8 @@ use std::io;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::super::core::space;
-use super::super::{crash, identity_copy, reserve};
+use super::super::owner_partition::REPORT;
+use super::super::{crash, identity_copy, report, reserve};
 use super::{Ending, House, TURN};
 use crate::base::condition::{Condition, Severity};
 
@@ -18,6 +19,7 @@ impl House {
         if now.duration_since(self.clocks.second) >= TURN {
             self.clocks.second = now;
             self.feed(now);
+            self.report(now);
         }
         if self.clocks.minute.is_none_or(|last| now.duration_since(last) >= MINUTE) {
             self.clocks.minute = Some(now);
@@ -39,6 +41,18 @@ impl House {
         let file = self.settings.data.join("box/clock");
         if let Err(error) = std::fs::write(file, format!("{seconds}\n")) {
             tracing::warn!(%error, "the time could not be saved");
+        }
+    }
+
+    /// Writes the report that the owner asked for.
+    fn report(&mut self, now: Instant) {
+        let Some(owner) = self.owner.as_ref().filter(|_| self.report_due.is_some_and(|due| due <= now))
+        else {
+            return;
+        };
+        self.report_due = None;
+        if let Err(error) = owner.write_text(REPORT, &report::text(&self.settings, &self.sysctl)) {
+            tracing::warn!(%error, "{REPORT} could not be written");
         }
     }
 
