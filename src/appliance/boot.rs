@@ -80,7 +80,8 @@ pub fn run(settings: &Settings, journal: &Journal, network: &mut dyn Networker) 
     let conditions = plan.conditions().to_vec();
     let Boot { options, machine, feeder, model, owner, keeps_data, card, .. } = boot;
     let card = card.map(|card| CardDevices {
-        owner: card.partition(BOOT),
+        device: card.device().to_owned(),
+        owner_start: card.start(BOOT),
         slots: [Slot::A, Slot::B].map(|slot| card.partition(slot.partition().into())),
     });
     Booted { options, machine, feeder, model, owner, card, conditions, keeps_data }

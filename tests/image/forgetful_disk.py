@@ -66,6 +66,8 @@ class ForgetfulDisk:
     def __init__(self, card: Path, seed: int) -> None:
         self.seed = seed
         self.cut_done: Cut | None = None
+        self.record: list[Write | None] | None = None
+        """When it is a list: every write, and None for a flush, in order."""
         self._arm = card.with_suffix(".arm")
         self._report = card.with_suffix(".cut")
         self._report.unlink(missing_ok=True)
@@ -92,7 +94,10 @@ class ForgetfulDisk:
         self._require_power()
         self._look_for_moment()
         _put(self._seen, offset, content)
-        self._volatile.append(Write(offset, content, forced))
+        write = Write(offset, content, forced)
+        self._volatile.append(write)
+        if self.record is not None:
+            self.record.append(write)
         self._writes += 1
         if self._moment and self._moment.first <= offset < self._moment.end:
             self._left -= 1
@@ -105,6 +110,8 @@ class ForgetfulDisk:
         for write in self._volatile:
             _put(self._card, write.offset, write.content)
         self._volatile.clear()
+        if self.record is not None:
+            self.record.append(None)
 
     def cut(self) -> Cut:
         """Pulls the plug, once; the same writes and the same seed leave the same card."""

@@ -1,4 +1,4 @@
-"""`ForgetfulDisk` as a plugin of nbdkit's: `nbdkit python forgetful_plugin.py card=FILE seed=N`, with the project in PYTHONPATH.
+"""`ForgetfulDisk` as a plugin of nbdkit's: `nbdkit python forgetful_plugin.py card=FILE seed=N [record=FILE]`, with the project in PYTHONPATH.
 
 SIGTERM is the cut, unless the disk was cut before. A flush and FUA are what the guest has to keep things by; there is one connection only,
 for with several (multi-conn) a flush on one of them would have to count for all.
@@ -6,6 +6,7 @@ for with several (multi-conn) a flush on one of them would have to count for all
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import nbdkit
@@ -25,6 +26,8 @@ def config(key: str, value: str) -> None:
 def get_ready() -> None:
     global disk
     disk = ForgetfulDisk(Path(settings["card"]), int(settings["seed"]))
+    if "record" in settings:
+        disk.record = []
 
 
 def open(readonly: bool) -> ForgetfulDisk:
@@ -61,3 +64,5 @@ def flush(_: ForgetfulDisk, flags: int) -> None:
 
 def cleanup() -> None:
     disk.cut()
+    if "record" in settings:
+        Path(settings["record"]).write_bytes(pickle.dumps(disk.record))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 from tests.lab import layout
@@ -10,7 +11,7 @@ from tests.lab.card import Card
 from tests.lab.processes import Process, Processes
 from tests.lab.waiting import eventually
 
-from .forgetful_disk import Cut, Moment
+from .forgetful_disk import Cut, Moment, Write
 
 PLUGIN = Path(__file__).with_name("forgetful_plugin.py")
 
@@ -18,8 +19,10 @@ PLUGIN = Path(__file__).with_name("forgetful_plugin.py")
 class ForgetfulServer:
     """One power-on of a card behind nbdkit; after the cut the card's file holds what survived."""
 
-    def __init__(self, card: Card, seed: int, processes: Processes) -> None:
+    def __init__(self, card: Card, seed: int, processes: Processes, records: bool = False) -> None:
+        """With `records`, all writes are kept in order, for `recorded`."""
         self.card = card
+        self._record = card.file.with_suffix(".record") if records else None
         self.seed = seed
         self.socket = card.file.with_suffix(".nbd")
         self._processes = processes
@@ -37,6 +40,7 @@ class ForgetfulServer:
         self.socket.unlink(missing_ok=True)
         words = ["nbdkit", "--foreground", "--exit-with-parent", "--unix", self.socket, "--threads", 4, "python", PLUGIN]
         words += [f"card={self.card.file}", f"seed={self.seed}"]
+        words += [f"record={self._record}"] if self._record else []
         self._process = self._processes.start("nbdkit", words, {"PYTHONPATH": str(layout.ROOT)})
         eventually("nbdkit's socket", self._listens, within=30)
 
@@ -64,3 +68,7 @@ class ForgetfulServer:
         """Pulls the plug if its moment has not come yet, and ends nbdkit. The machine must be gone: it would see errors."""
         self._processes.stop(self._process, within=60)
         return Cut(**json.loads(self._report.read_text()))
+
+    def recorded(self) -> list[Write | None]:
+        """After the cut: every write of this life, and None for each flush."""
+        return pickle.loads(self._record.read_bytes())

@@ -60,9 +60,9 @@ HARMLESS = (
 class Life:
     """One power-on of a card, by the card's own boot loader, until the power is cut."""
 
-    def __init__(self, house: PoweredHouse, card: Card, seed: int, moment: Moment | None) -> None:
+    def __init__(self, house: PoweredHouse, card: Card, seed: int, moment: Moment | None, records: bool) -> None:
         self.card = card
-        self.server = ForgetfulServer(card, seed, house.processes)
+        self.server = ForgetfulServer(card, seed, house.processes, records)
         self.server.start(moment)
         self.machine = house.boot(card, slot=None, drive=self.server.drive)
 
@@ -123,8 +123,8 @@ class PoweredHouse(Bench):
         self._boots += 1
         return self.owned.copy(self.scratch / f"card-{self._boots}.img")
 
-    def power_on(self, card: Card, seed: int, moment: Moment | None = None) -> Life:
-        return Life(self, card, seed, moment)
+    def power_on(self, card: Card, seed: int, moment: Moment | None = None, records: bool = False) -> Life:
+        return Life(self, card, seed, moment, records)
 
     def recover(self, card: Card) -> Virtual:
         """The power is back: checks the file systems, and waits until the box is there by itself."""

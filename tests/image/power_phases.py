@@ -93,8 +93,8 @@ def certificate(house: PoweredHouse, seed: int) -> None:
     house.network.set_forwards((("tcp", 80, 80), ("tcp", 443, 443)))
     try:
         card = house.owned_card()
-        # A boot writes about a hundred times, the order about thirty times after it.
-        life = house.power_on(card, seed, Moment(random.Random(seed).randint(40, 130)))
+        # The order is the later half of these writes.
+        life = house.power_on(card, seed, Moment(random.Random(seed).randint(15, 45)))
         seen = ""
         for _ in until_over(life, READY_WITHIN, since_ready=lambda: seen):
             seen = seen or served_certificate(house.network)
@@ -120,9 +120,8 @@ def served_certificate(network: Network) -> str:
 def config(house: PoweredHouse, seed: int) -> None:
     """The owner's new settings, with a secret in them: they run afterwards, the secret is on one of the partitions, the last good ones are whole."""
     card = house.owned_card()
-    fresh = SETTINGS.replace(NAMES[0], NAMES[1]).replace("[acme]\n", f'[acme]\neab_key_id = "kid-1"\neab_hmac_key = "{SECRET}"\n')
-    card.put("genkan/genkan.toml", fresh)
-    life = house.power_on(card, seed, Moment(random.Random(seed).randint(1, 110)))
+    card.put("genkan/genkan.toml", with_secret(SETTINGS.replace(NAMES[0], NAMES[1])))
+    life = house.power_on(card, seed, Moment(random.Random(seed).randint(1, 60)))
     for _ in until_over(life, READY_WITHIN, since_ready=lambda: house.server_key()):
         pass
     life.cut()
@@ -137,6 +136,11 @@ def config(house: PoweredHouse, seed: int) -> None:
     eventually("the settings are the last good ones", lambda: NAMES[1] in kept_settings(card), 60, every=1)
     assert SECRET not in card.text("genkan/genkan.toml") and machine.alive
     print(f"  kept: the settings, {'moved' if is_moved else 'not moved yet'}; the last good ones were {good}'s")
+
+
+def with_secret(settings: str) -> str:
+    """With a secret in them, that the box moves to its data partition."""
+    return settings.replace("[acme]\n", f'[acme]\neab_key_id = "kid-1"\neab_hmac_key = "{SECRET}"\n')
 
 
 def kept_settings(card: Card) -> str:

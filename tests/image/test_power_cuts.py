@@ -9,17 +9,22 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from time import sleep
 from typing import Iterator
 
 import pytest
 
 from tests.lab.card import CardMissing
+from tests.lab.waiting import eventually
 
 from . import forgetful_disk
-from .power import NAMES, PoweredHouse
-from .power_phases import PHASES
+from .every_cut import PartitionHistory, data_problem, owner_drive_problem
+from .power import KEY_FILE, NAMES, READY_WITHIN, SETTINGS, PoweredHouse
+from .power_phases import PHASES, SETTLED, with_secret
 
 TOOLS = ("qemu-system-aarch64", "mcopy", "fsck.vfat", "e2fsck", "debugfs", "pebble")
+DATA_SHARE = 0.2
+"""e2fsck is slow."""
 CUTS = 50 if os.environ.get("GENKAN_LONG") else len(PHASES)
 
 
@@ -42,6 +47,30 @@ def house() -> Iterator[PoweredHouse]:
             yield house
     except CardMissing as missing:
         pytest.skip(str(missing))
+
+
+def test_every_cut_of_a_first_boot_leaves_whole_file_systems(house: PoweredHouse) -> None:
+    """One first boot is recorded; what thousands of cuts in it would have left is checked without booting it."""
+    seed = int(os.environ.get("GENKAN_SEED") or random.SystemRandom().randrange(10**6))
+    card = house.new_card()
+    card.put("genkan/genkan.toml", with_secret(SETTINGS))
+    before = card.copy(house.scratch / "card-before.img")
+    life = house.power_on(card, seed, records=True)
+    house.wait_ready(life.machine, READY_WITHIN)
+    eventually("an API key on the card", lambda: b"gkapi-" in life.card.read(KEY_FILE), READY_WITHIN)
+    eventually("the keys' copy on the card", lambda: life.card.has("genkan/.identity"), READY_WITHIN)
+    sleep(SETTLED)
+    life.cut()
+    record = life.server.recorded()
+    dice = random.Random(seed)
+    settings = [before.read("genkan/genkan.toml"), card.read("genkan/genkan.toml")]
+    assert settings[0] != settings[1], "the secret has moved"
+    drive = PartitionHistory(before, 1, record, house.scratch / "p1")
+    found = {cut: problem for cut in drive.cuts(dice) if (problem := owner_drive_problem(drive.file, settings))}
+    data = PartitionHistory(before, 4, record, house.scratch / "p4")
+    found |= {cut: problem for cut in data.cuts(dice, DATA_SHARE) if (problem := data_problem(data.file))}
+    print(f"\nGENKAN_SEED={seed}: {drive.looked_at} cuts in the owner's drive, {data.looked_at} in the data partition, {len(found)} of them bad")
+    assert not found, list(found.items())[:5]
 
 
 @pytest.mark.parametrize("seed", seeds())
