@@ -161,7 +161,7 @@ def update(house: PoweredHouse, seed: int) -> None:
     time_of_cut = dice.choice(("slot", "switch", "trial"))
     if time_of_cut == "slot":
         start, length = card.partition(3)
-        life.server.arm(Moment(dice.randint(1, 130), start, start + length))
+        life.server.arm(Moment(dice.randint(1, 60), start, start + length))
     file = packed_update(house.scratch)
     house.admin("update", file, check=False)
     if time_of_cut == "switch":
@@ -171,7 +171,7 @@ def update(house: PoweredHouse, seed: int) -> None:
     elif time_of_cut == "trial":
         eventually("the box restarts", lambda: life.is_over or life.machine.said().count("FindCard") > 1, 240, every=0.2)
         life.server.arm(Moment(dice.randint(1, 60)))
-    for _ in until_over(life, 240):
+    for _ in until_over(life, 90):
         pass
     life.cut()
     started = started_slots(card)
