@@ -1,7 +1,7 @@
 """A disk with a write cache that loses power: what was not flushed may be forgotten, in part, by the seed.
 
 All writes go to what the guest sees; those since the last flush are also remembered in order. A flush makes them durable in the card's
-file. At the cut a random subset of the others becomes durable, some of them only in some of their sectors; afterwards the disk is dead.
+file. At the cut a random subset of the others becomes durable, some of them only in some of their pages; afterwards the disk is dead.
 `forgetful_plugin.py` serves it by nbdkit.
 """
 
@@ -14,8 +14,10 @@ import shutil
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Iterator
 
-SECTOR = 512
+PAGE = 4096
+"""What a card writes whole or not at all. ext4 counts on it: its superblock is two sectors under one checksum."""
 TORN = 0.15
 """Share of the surviving writes that survive in part."""
 
@@ -136,12 +138,13 @@ class ForgetfulDisk:
         survives, tears = dice.random() < share, dice.random() < TORN
         if not write.forced and not survives:
             return "forgotten"
-        if write.forced or not tears or len(write.content) <= SECTOR:
+        pages = list(_pages(write))
+        if write.forced or not tears or len(pages) == 1:
             _put(self._card, write.offset, write.content)
             return "kept"
-        for at in range(0, len(write.content), SECTOR):
+        for page in pages:
             if dice.random() < 0.5:
-                _put(self._card, write.offset + at, write.content[at : at + SECTOR])
+                _put(self._card, *page)
         return "torn"
 
     def _look_for_moment(self) -> None:
@@ -156,6 +159,15 @@ class ForgetfulDisk:
     def _require_power(self) -> None:
         if self.cut_done is not None:
             raise PowerLost
+
+
+def _pages(write: Write) -> Iterator[tuple[int, bytes]]:
+    """The write, page by page of the card."""
+    at = 0
+    while at < len(write.content):
+        length = PAGE - (write.offset + at) % PAGE
+        yield write.offset + at, write.content[at : at + length]
+        at += length
 
 
 def _put(file: int, offset: int, content: bytes) -> None:

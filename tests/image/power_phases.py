@@ -32,7 +32,7 @@ SETTLED = 12.0
 def first_boot(house: PoweredHouse, seed: int) -> None:
     """A new card, at any of the writes of its first boot: the keys that were shown, and the API key that was written, stay."""
     card = house.new_card()
-    life = house.power_on(card, seed, Moment(random.Random(seed).randint(1, 150)))
+    life = house.power_on(card, seed, Moment(random.Random(seed).randint(1, 130)))
     seen = [key for _ in until_over(life, READY_WITHIN, since_ready=lambda: house.server_key()) if (key := house.server_key())]
     life.cut()
     key = written_key(card)
