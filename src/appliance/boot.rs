@@ -1,6 +1,7 @@
 //! The shell of a boot: does each step of [`super::core::boot_plan`] and says what came of it.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use super::configuration::Places;
@@ -79,7 +80,8 @@ pub fn run(settings: &Settings, journal: &Journal, network: &mut dyn Networker) 
     let conditions = plan.conditions().to_vec();
     let Boot { options, machine, feeder, model, owner, keeps_data, card, .. } = boot;
     let card = card.map(|card| CardDevices {
-        owner: card.partition(BOOT),
+        device: card.device().to_owned(),
+        owner_start: card.start(BOOT),
         slots: [Slot::A, Slot::B].map(|slot| card.partition(slot.partition().into())),
     });
     Booted { options, machine, feeder, model, owner, card, conditions, keeps_data }
@@ -157,7 +159,7 @@ impl Boot<'_> {
         if let Err(error) = mounts::boot(&device, folder, &self.options.boot_fs) {
             return Fact::Failed(format!("{}: {error}", device.display()));
         }
-        let owner = OwnerPartition::new(folder);
+        let owner = OwnerPartition::new(folder, &device);
         let facts = BootFacts { reset: owner.asks_reset(), identity: owner.has_identity() };
         self.owner = Some(owner);
         Fact::Boot(facts)
@@ -213,7 +215,9 @@ impl Boot<'_> {
         }
         let own = self.settings.data.join("box");
         if let Some(aside) = self.aside.take() {
-            std::fs::write(own.join("set-aside.zst"), aside)?;
+            let mut file = File::create(own.join("set-aside.zst"))?;
+            file.write_all(&aside)?;
+            file.sync_all()?;
         }
         // In memory there is a log already.
         if self.keeps_data { self.journal.keep_in(&own.join("log")) } else { Ok(()) }

@@ -1,8 +1,9 @@
 //! Setting the switch: one sector of one file of the card's first partition, in place.
 //!
-//! The sector is written to the partition, not through a mounted file system: a FAT has no journal, and a mount for writing would
+//! The sector is written to the card, not through a mounted file system: a FAT has no journal, and a mount for writing would
 //! touch its dirty flag, its directory and its table, each a chance to lose the file that decides whether the box starts. The
-//! partition may be mounted meanwhile; who reads the file through that mount may see the old text until the next boot.
+//! partition may be mounted meanwhile, for which the kernel refuses to open its own device for writing (`CONFIG_BLK_DEV_WRITE_MOUNTED`
+//! is off), but not the whole card's; who reads the file through that mount may see the old text until the next boot.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use super::core::slot::{Switch, SwitchError, SwitchFile};
 /// Why the switch could not be read or set; it is as it was unless the card itself failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BootSwitchError {
-    #[error("the card's first partition cannot be opened: {0}")]
+    #[error("the card cannot be opened: {0}")]
     Open(io::Error),
     #[error(transparent)]
     Find(#[from] FatError<io::Error>),
@@ -30,15 +31,17 @@ pub enum BootSwitchError {
 #[derive(Debug, Clone)]
 pub struct BootSwitch {
     pub file: SwitchFile,
-    /// The first partition's device.
+    /// The whole card.
     pub device: PathBuf,
+    /// Where its first partition begins, in sectors.
+    pub first: u64,
 }
 
 impl BootSwitch {
     pub fn read(&self) -> Result<Switch, BootSwitchError> {
         let device = BlockDevice::open_to_read(&self.device).map_err(BootSwitchError::Open)?;
         let place = self.locate(&device)?;
-        let sector = device.read_sector(place.sector).map_err(FatError::Read)?;
+        let sector = device.read_sector(self.first + place.sector).map_err(FatError::Read)?;
         Ok(self.file.decode(&sector[..place.length])?)
     }
 
@@ -47,17 +50,17 @@ impl BootSwitch {
         let device = BlockDevice::open_to_write(&self.device).map_err(BootSwitchError::Open)?;
         let place = self.locate(&device)?;
         let text = self.file.encode(switch, place.length)?;
-        let mut sector = device.read_sector(place.sector).map_err(FatError::Read)?;
+        let mut sector = device.read_sector(self.first + place.sector).map_err(FatError::Read)?;
         if sector[..place.length] == text {
             return Ok(());
         }
         sector[..place.length].copy_from_slice(&text);
-        device.write_sector(place.sector, &sector).map_err(BootSwitchError::Write)?;
-        let again = device.read_sector(place.sector).map_err(FatError::Read)?;
+        device.write_sector(self.first + place.sector, &sector).map_err(BootSwitchError::Write)?;
+        let again = device.read_sector(self.first + place.sector).map_err(FatError::Read)?;
         if again == sector { Ok(()) } else { Err(BootSwitchError::Differs(self.file.name())) }
     }
 
     fn locate(&self, device: &BlockDevice) -> Result<Place, FatError<io::Error>> {
-        locate(self.file.name(), |sector| device.read_sector(sector))
+        locate(self.file.name(), |sector| device.read_sector(self.first + sector))
     }
 }

@@ -31,7 +31,7 @@ impl Updates for CardUpdates {
         let usual = Patience::default();
         let within = options.patience.map_or(usual.within, Duration::from_secs);
         let settings = Settings {
-            switch: BootSwitch { file, device: card.owner.clone() },
+            switch: BootSwitch { file, device: card.device.clone(), first: card.owner_start },
             slots: card.slots.clone(),
             memory: data.join("box/update.json"),
             state: data.join("state"),

@@ -1,7 +1,7 @@
 //! The box's clocks: the kernel's two, the board's, and the time kept on the data partition for a board without one.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -73,8 +73,12 @@ pub fn load(directory: &Path) -> Option<UnixTime> {
 /// Keeps `time` in `directory`: whole, or not at all.
 pub fn save(directory: &Path, time: UnixTime) -> io::Result<()> {
     let fresh = directory.join(format!("{SAVED_FILE}.new"));
-    std::fs::write(&fresh, format!("{}\n", time.0))?;
-    std::fs::rename(fresh, directory.join(SAVED_FILE))
+    let mut file = File::create(&fresh)?;
+    writeln!(file, "{}", time.0)?;
+    // Before its name: else a power cut may leave an empty file under it.
+    file.sync_all()?;
+    std::fs::rename(fresh, directory.join(SAVED_FILE))?;
+    File::open(directory)?.sync_all()
 }
 
 fn nanos(clock: ClockId) -> i64 {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::core::boot_plan::{ConfigFacts, Origin};
 use super::identity_copy::owner_folder;
-use super::owner_partition::OwnerPartition;
+use super::owner_partition::{DRAFT, OwnerPartition};
 use super::sealing;
 use super::settings::WORKER_ID;
 use crate::config;
@@ -16,8 +16,8 @@ use crate::config::model::Model;
 
 /// Files taken from the owner's folder.
 const FILES_MAX: usize = 64;
-/// Written by the box itself, and secret.
-const NOT_CONFIG: [&str; 2] = ["JOIN.txt", "API-KEY.txt"];
+/// Written by the box itself, and secret; or left by a power cut.
+const NOT_CONFIG: [&str; 3] = ["JOIN.txt", "API-KEY.txt", DRAFT];
 
 /// The configuration that runs.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! What survives a crash: the kernel's records of the last one, and the mark that this run has not ended well yet.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use super::core::crash::{Record, judge};
@@ -77,7 +78,10 @@ fn keep(records: &[Record], folder: &Path) -> io::Result<()> {
     let next = names().filter_map(|(name, _)| number(&name)).max().map_or(1, |last| last.saturating_add(1));
     let texts: Vec<String> =
         records.iter().map(|record| format!("==== {}\n{}\n", record.name, record.text)).collect();
-    std::fs::write(folder.join(format!("{next:08}.txt")), texts.concat())?;
+    let mut file = File::create(folder.join(format!("{next:08}.txt")))?;
+    file.write_all(texts.concat().as_bytes())?;
+    // The kernel's own copy is removed next.
+    file.sync_all()?;
     let files: Vec<(String, u64)> = names().collect();
     surplus(files, CRASHES_MAX, CRASH_BUDGET)
         .iter()

@@ -45,7 +45,12 @@ pub fn check(fsck: &Path, device: &Path, pulse: &mut dyn FnMut()) -> DataCheck {
         }
         Err(error) => return unchecked(device, &format!("e2fsck: {error}")),
     }
-    match run("-y") {
+    let repaired = match run("-y") {
+        // By another superblock it recovers the journal and then begins anew, which it cannot: bitmaps and counts are left as they were.
+        Ok(ended) if ended.code.is_some_and(|code| code & 8 != 0) => run("-fy"),
+        other => other,
+    };
+    match repaired {
         Ok(ended) => judge(ended.code, &last_lines(&ended.text), device),
         Err(error) => unchecked(device, &format!("e2fsck: {error}")),
     }

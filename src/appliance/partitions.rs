@@ -71,6 +71,12 @@ impl Card {
         PathBuf::from(format!("{disk}{between}{number}"))
     }
 
+    /// The first sector of partition `number`; 0 where there is none.
+    #[must_use]
+    pub fn start(&self, number: usize) -> u64 {
+        self.mbr.partition(number).map_or(0, |partition| partition.start.into())
+    }
+
     #[must_use]
     pub fn has_data(&self) -> bool {
         self.mbr.partition(DATA).is_some()

@@ -63,10 +63,14 @@ pub enum NetworkNews {
     HoldsNoLonger(String),
 }
 
-/// Devices of the card's first three partitions.
+/// What updates need to know of the card.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CardDevices {
-    pub owner: PathBuf,
+    /// The whole of it.
+    pub device: PathBuf,
+    /// The first sector of the owner's partition.
+    pub owner_start: u64,
+    /// The slots' partitions.
     pub slots: [PathBuf; 2],
 }
 

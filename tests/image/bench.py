@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Sequence
 
 from tests.lab import ca, clock, layout
 from tests.lab.card import Card
@@ -26,8 +26,10 @@ BOOT_WITHIN = 60.0
 class Bench:
     """`with Bench(name) as bench:` raises the router and tears everything down after."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, public_names: Sequence[str] = ("example.com",)) -> None:
+        """`public_names` are the house's in the internet's DNS."""
         self.network = Network()
+        self.public_names = public_names
         self.logs = LOGS / name
         self._boots = 0
         self._machines: list[Virtual] = []
@@ -40,7 +42,7 @@ class Bench:
         self.processes = Processes(self.logs)
         self.network.raise_up()
         self.network.unplug_gateway()
-        ca.start_dns(self.processes, self.network.inet, ["example.com"])
+        ca.start_dns(self.processes, self.network.inet, self.public_names)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -105,6 +105,10 @@ class Authority:
         """How many certificates it has issued."""
         return self._process.log.read_text().count("Issued certificate serial")
 
+    def accounts(self) -> int:
+        """How many accounts it has."""
+        return self._process.log.read_text().count("accounts in memory")
+
     def _root(self) -> str:
         url = f"https://{layout.AUTHORITY_NAME}:15000/roots/0"
         return self.inet.run("curl", "-sSf", "--cacert", self.transport_ca, url).output

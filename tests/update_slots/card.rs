@@ -110,7 +110,7 @@ impl Card {
     }
 
     pub fn switch(&self) -> BootSwitch {
-        BootSwitch { file: self.file, device: self.first.device.clone() }
+        BootSwitch { file: self.file, device: self.first.device.clone(), first: 0 }
     }
 
     pub fn settings(&self) -> Settings {

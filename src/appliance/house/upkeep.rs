@@ -5,9 +5,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::super::core::space;
 use super::super::owner_partition::REPORT;
-use super::super::{crash, identity_copy, report, reserve};
+use super::super::{clock, crash, identity_copy, report, reserve};
 use super::{Ending, House, TURN};
 use crate::base::condition::{Condition, Severity};
+use crate::base::wall_time::UnixTime;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -38,8 +39,8 @@ impl House {
             return;
         }
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let file = self.settings.data.join("box/clock");
-        if let Err(error) = std::fs::write(file, format!("{seconds}\n")) {
+        let now = UnixTime(i64::try_from(seconds).unwrap_or(i64::MAX));
+        if let Err(error) = clock::save(&self.settings.data.join("box"), now) {
             tracing::warn!(%error, "the time could not be saved");
         }
     }

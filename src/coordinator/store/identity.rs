@@ -14,7 +14,7 @@ use crate::base::rng::SeededRng;
 use crate::wire::key::{MachinePrivate, NodePrivate};
 
 use super::error::Fault;
-use super::{NODES, SINGLES, Store, StoreError, record};
+use super::{NODES, SINGLES, Store, StoreError, record, sync_directory};
 
 const IDENTITY: &str = "identity";
 
@@ -155,7 +155,8 @@ fn write_copy(path: &Path, identity: &Identity) -> std::io::Result<()> {
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     file.write_all(identity.to_copy().as_bytes())?;
     file.sync_all()?;
-    std::fs::rename(&draft, path)
+    std::fs::rename(&draft, path)?;
+    sync_directory(path)
 }
 
 impl From<Scalars> for Identity {
