@@ -166,28 +166,6 @@ fn what_a_power_cut_leaves_is_no_damage() {
 
 #[test]
 #[ignore = "needs root and loop devices"]
-fn a_superblock_lost_in_a_power_cut_takes_nothing_of_the_journal_with_it() {
-    with_own_mounts(|| {
-        let card = grown(600);
-        let place = mounted(&card);
-        fs::write(place.join("fresh"), "synced").expect("room");
-        fs::File::open(place.join("fresh")).and_then(|file| file.sync_all()).expect("written");
-        let cut = card.bytes();
-        mounts::release(&place).expect("nobody is inside");
-        let other = grown(600);
-        fs::write(&other.device, cut).expect("as large");
-        other.ruin(4096);
-        let verdict = check(&other);
-        assert!(matches!(verdict, DataCheck::Repaired(_)), "{verdict:?}");
-        assert_sound(&other);
-        let place = mounted(&other);
-        assert_eq!(fs::read_to_string(place.join("fresh")).expect("kept"), "synced");
-        mounts::release(&place).expect("nobody is inside");
-    });
-}
-
-#[test]
-#[ignore = "needs root and loop devices"]
 fn a_full_partition_is_told_of_and_root_can_still_write() {
     with_own_mounts(|| {
         let card = LoopCard::new(92, Data::Pristine, &[]);

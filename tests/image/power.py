@@ -105,11 +105,16 @@ class PoweredHouse(Bench):
         eventually("the keys' copy on the card", lambda: self.owned.has("genkan/.identity"), READY_WITHIN)
         eventually("STATUS.txt", lambda: "443" in self.owned.text("STATUS.txt"), READY_WITHIN)
         self.key = self.server_key()
-        self.turn_off(machine)
-
-    def turn_off(self, machine: Virtual) -> None:
-        """In good order, as far as the card goes: nothing is forgotten."""
+        # Of what lies in a plain file nothing is forgotten.
         machine.cut()
+
+    def clean_up(self) -> None:
+        """Off with all machines, and away with all cards but the one that was set up."""
+        for process in [running for running in self.processes.running if running.name.startswith(("card", "nbdkit"))]:
+            self.processes.stop(process)
+        for left in self.scratch.glob("card-*.*"):
+            if left != self.owned.file:
+                left.unlink()
 
     def new_card(self) -> Card:
         files: dict[str, str | bytes] = {"genkan_toml": SETTINGS, "acl_json": POLICY}
