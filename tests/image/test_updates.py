@@ -1,10 +1,12 @@
-"""Updates of a booted card: the good one, those that it refuses, and those that it takes back."""
+"""Updates of a booted card: those that it refuses, one that it takes back, and the good one; then its endings.
+
+The tests share a box where the one before left it well; each can run alone.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -13,26 +15,24 @@ from typing import Iterator
 
 import pytest
 
-from tests.lab import layout
-from tests.lab.card import IMAGE, Card, missing_tools
-from tests.lab.processes import Outcome
-from tests.lab.qemu import Virtual
+from tests.lab.card import missing
 from tests.lab.waiting import eventually
 
 from . import tiny_programs
 from .bench import Bench
-from .releases import PROGRAM, Releases
+from .releases import Releases, other_worker
+from .updated_box import OTHER, Stopwatch, UpdatedBox
 
 LONG = os.environ.get("GENKAN_LONG") == "1"
-BOOT_WITHIN = 180.0
-WRITE_WITHIN = 300.0
-"""Upload, verification, writing and reading of 64 MB in an emulator, with the start into it."""
+only_long = pytest.mark.skipif(not LONG, reason="minutes of an emulated box: `make test-long`")
+
 PROVED_WITHIN = 180.0
 """A new version is watched for half a minute."""
-KEY_FILE = "genkan/API-KEY.txt"
-OWNER, SLOT_A, SLOT_B = 1, 2, 3
+IDLE = 300.0 if LONG else 60.0
+IDLE_BYTES_PER_HOUR = 3 << 20
+"""50 MB a day, by the hour and rounded up: a card of 16 GB is written once in a year."""
 
-pytestmark = pytest.mark.skipif(not IMAGE.exists() or bool(missing_tools()), reason=f"no {IMAGE}, or not installed: {missing_tools()}")
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 
 @pytest.fixture(scope="module")
@@ -44,90 +44,157 @@ def releases() -> Iterator[Releases]:
 
 @pytest.fixture(scope="module")
 def same(releases: Releases) -> Path:
-    """An update to what the card runs already; to pack it takes a while."""
-    return releases.pack("same")
+    """An update to what the card runs already."""
+    return releases.same()
 
 
-@pytest.fixture
-def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    with Bench(re.sub(r"\W", "-", request.node.name)) as bench:
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    with Bench("updates") as bench:
         bench.router_on()
         yield bench
 
 
-class Box:
-    """A card that is booted by U-Boot, and an owner who has its API key."""
-
-    def __init__(self, bench: Bench, **options: object) -> None:
-        self.bench = bench
-        self.card: Card = bench.card()
-        self.card.put(KEY_FILE, "")
-        self.machine: Virtual = bench.boot(self.card, slot=None, **options)
-        print(f"\nready after {bench.wait_ready(self.machine, BOOT_WITHIN):.1f} s")
-        self.key = eventually("an API key on the card", self._key, 60)
-
-    def _key(self) -> str:
-        found = re.search(r"gkapi-\S+", self.card.text(KEY_FILE))
-        return found[0] if found else ""
-
-    def update(self, file: Path, *words: str, timeout: float = WRITE_WITHIN) -> Outcome:
-        environment = {"GENKAN_ADDRESS": layout.GATEWAY, "GENKAN_API_KEY": self.key}
-        return self.bench.network.router.run(PROGRAM, "update", *words, file, timeout=timeout, check=False, env=environment)
-
-    def slot_running(self) -> str:
-        """`a` or `b`, as the status page has it."""
-        assert self.machine.alive, f"QEMU ended\n{self.machine.tail()}"
-        return str(self.bench.status()["box"]["slot"])
-
-    def conditions(self) -> dict[str, str]:
-        """Codes, and why."""
-        return {condition["code"]: condition.get("why", "") for condition in self.bench.status()["conditions"]}
-
-    def box_conditions(self) -> dict[str, str]:
-        """As `conditions`: of process 1."""
-        return {condition["code"]: condition.get("why", "") for condition in self.bench.status()["box"]["conditions"]}
-
-    def switch(self) -> dict[str, str]:
-        """What U-Boot reads about the slots."""
-        lines = self.card.read("slot.env").decode().splitlines()
-        return dict(line.split("=", 1) for line in lines if "=" in line)
-
-    def hash(self, number: int) -> str:
-        _, size = self.card.partition(number)
-        return hashlib.sha256(self.card.bytes_of(number, 0, size)).hexdigest()
-
-    def starts(self) -> list[str]:
-        """The slots of all starts so far, by the kernel's command lines on the console."""
-        return re.findall(r"Starting kernel", self.machine.said())
+@pytest.fixture(scope="module")
+def boxes() -> list[UpdatedBox]:
+    """The box that the last test left, if any."""
+    return []
 
 
-def test_update_to_the_same_image(bench: Bench, releases: Releases, same: Path) -> None:
-    box = Box(bench)
-    slot_a = box.hash(SLOT_A)
-    assert (box.slot_running(), box.switch()["genkan_slot"]) == ("a", "a")
-    began = time.monotonic()
+@pytest.fixture
+def box(request: pytest.FixtureRequest, bench: Bench, boxes: list[UpdatedBox]) -> Iterator[UpdatedBox]:
+    """A box that is ready, on no trial: the last test's where that passed."""
+    if not boxes:
+        boxes.append(UpdatedBox(bench))
+    box = boxes.pop()
+    if not box.machine.alive:
+        box.start()
+    failed = request.session.testsfailed
+    yield box
+    if request.session.testsfailed > failed:
+        print(box.machine.tail())
+        box.machine.cut()
+    else:
+        boxes.append(box)
+
+
+def test_refused_updates_leave_no_trace(box: UpdatedBox, releases: Releases, same: Path) -> None:
+    before, starts = box.hashes(), box.starts()
+    small = releases.small_slot()
+    key = "none of this box's release keys"
+    attempts = [
+        (releases.pack("older", slot=small, build=releases.build - 1), ("older (build", "does not go back by an update")),
+        (releases.pack("board", slot=small, board="rpi-9"), ("the update is for rpi-9, and this is qemu-virt", "fetch the one for qemu-virt")),
+        (releases.pack("stranger", slot=small, key=releases.strange_key()), (key, "take it from where genkan is released")),
+        (releases.flipped(same, -1000), ("slot.img.zst in the update is damaged", "fetch it again")),
+        (releases.flipped(same, releases.digit_of_version(same)), (key,)),
+        (releases.shortened(same, 1), ("cut off", "fetch it again")),
+        (releases.shortened(same, same.stat().st_size // 2), ("cut off", "fetch it again")),
+    ]
+    for update, expected in attempts:
+        watch = Stopwatch()
+        said = box.update(update, "--wait")
+        watch.say(f"{update.name}: {said.errors.strip().splitlines()[-1]} (exit {said.code})")
+        assert said.code != 0 and all(part in said.errors for part in expected), (update.name, said)
+    assert box.conditions()["UPD-04"]
+    box.wait_for_text("UPD-04", "cut off")
+    assert (box.hashes(), box.starts()) == (before, starts)
+
+
+def test_an_idle_box_hardly_writes(box: UpdatedBox) -> None:
+    # A file is written a minute after the last one at the latest: texts of the start, and what came before.
+    eventually("the start's writes are over", lambda: _written_in(box, 10) == 0, 120)
+    written = _written_in(box, IDLE)
+    per_hour = written * 3600 / IDLE
+    print(f"\n{written} bytes written in {IDLE:g} s of idling: {per_hour / 1024:.0f} KiB an hour")
+    assert per_hour <= IDLE_BYTES_PER_HOUR
+
+
+def _written_in(box: UpdatedBox, seconds: float) -> int:
+    before = box.written_bytes()
+    time.sleep(seconds)
+    return box.written_bytes() - before
+
+
+def test_a_version_that_crashes_is_taken_back(box: UpdatedBox, releases: Releases) -> None:
+    """And the kernel's record of the crash is kept over the reset."""
+    slot = releases.starting_only("crash", tiny_programs.ending())
+    conditions = _taken_back(box, releases.pack("crash", slot=slot, version="9.9.9"))
+    assert "Attempted to kill init" in conditions["BOX-02"], conditions
+    box.power_down()
+    assert "Kernel panic - not syncing: Attempted to kill init" in box.data_file("/box/crash/00000001.txt")
+
+
+@only_long
+def test_a_version_that_hangs_is_taken_back(box: UpdatedBox, releases: Releases) -> None:
+    slot = releases.starting_only("hang", tiny_programs.hanging())
+    _taken_back(box, releases.pack("hang", slot=slot, version="9.9.9"))
+
+
+@only_long
+def test_a_version_that_does_not_get_well_is_taken_back(bench: Bench, releases: Releases) -> None:
+    box = UpdatedBox(bench, append="genkan.update_patience=60")
+    slot = releases.slot_with("unwell", other_worker(tiny_programs.ending()))
+    conditions = _taken_back(box, releases.pack("unwell", slot=slot, version="9.9.9"))
+    assert "the worker is not ready" in conditions["UPD-03"], conditions
+    box.machine.cut()
+
+
+def _taken_back(box: UpdatedBox, update: Path) -> dict[str, str]:
+    """Installs a version that cannot live, and looks at the box when it is back; what holds then."""
+    home, starts, watch = box.slot(), len(box.starts()), Stopwatch()
+    untouched = box.hash(home)
+    said = box.update(update)
+    assert said.code == 0, said
+    box.wait_for_starts(starts + 1)
+    watch.say("\nthe new version starts")
+    box.wait_for_starts(starts + 2)
+    watch.say("the old version starts")
+    assert box.starts()[starts:] == [(OTHER[home], "1"), (home, "0")]
+    box.wait_until_ready()
+    watch.say("the box is ready again")
+    conditions = box.conditions()
+    assert "UPD-03" in conditions and "BOX-01" not in conditions, conditions
+    box.wait_for_text("UPD-03", "9.9.9 was taken back", f"slot {home.upper()}")
+    assert (box.slot(), box.switch(), box.hash(home)) == (home, (home, ""), untouched)
+    return conditions
+
+
+def test_update_to_the_same_image(box: UpdatedBox, releases: Releases, same: Path) -> None:
+    home, watch = box.slot(), Stopwatch()
+    other, untouched = OTHER[home], box.hash(home)
     said = box.update(same)
     assert said.code == 0, said
-    eventually("the box runs slot B", lambda: box.slot_running() == "b", WRITE_WITHIN, every=1)
-    print(f"in the other slot after {time.monotonic() - began:.1f} s")
-    assert "UPD-02" in box.conditions() or "UPD-02" in box.box_conditions(), box.bench.status()
-    # U-Boot took the try back before the slot began: until it is confirmed, a power cut leads home.
-    assert box.switch() == {"genkan_slot": "a"} or not box.switch().get("genkan_try")
-    eventually("slot.env says b", lambda: box.switch()["genkan_slot"] == "b", PROVED_WITHIN, every=1)
-    print(f"confirmed after {time.monotonic() - began:.1f} s")
-    status = eventually("no condition of the update is left", lambda: not _update_codes(box) and bench.status(), 30, every=1)
-    assert status["update"]["text"] == f"{releases.version} is installed", status["update"]
-    assert box.hash(SLOT_A) == slot_a
-    eventually("STATUS.txt names slot B and no try", lambda: _says(box, "slot B") and "UPD-" not in box.card.text("STATUS.txt"), 120, every=2)
-    box.machine.tell("system_reset")
-    eventually("the box starts again", lambda: box.machine.said().count("is ready") and box.slot_running() == "b", BOOT_WITHIN, every=1)
-    assert box.switch()["genkan_slot"] == "b"
+    watch.say("\nthe update is taken")
+    box.wait_for_slot(other, f"the box runs slot {other}")
+    watch.say("the other slot runs")
+    assert "UPD-02" in box.conditions()
+    # U-Boot took the try back before the slot began: until it is confirmed, any restart leads home.
+    assert box.switch() == (home, "")
+    eventually(f"slot.env says {other}", lambda: box.switch() == (other, ""), PROVED_WITHIN, every=1)
+    watch.say("the new version is confirmed")
+    eventually("no condition of the update is left", lambda: not any(code.startswith("UPD") for code in box.conditions()), 30)
+    assert box.bench.status()["update"]["text"] == f"{releases.version} is installed"
+    box.wait_for_text(f"slot {other.upper()}", without="UPD-")
+    assert (box.hash(home), box.starts()[-1]) == (untouched, (other, "1"))
+    assert box.begins_with(other, releases.slot_image())
+    box.power_down()
+    box.start()
+    assert (box.slot(), box.starts()[-1]) == (other, (other, "0"))
 
 
-def _update_codes(box: Box) -> set[str]:
-    codes = {*box.conditions(), *box.box_conditions()}
-    return {code for code in codes if code.startswith("UPD-")}
-
-
-def _says(box: Box, text: str) -> bool:
-    return text in box.card.text("STATUS.txt")
+def test_reset_erases_the_data_and_keeps_the_configuration(box: UpdatedBox) -> None:
+    settings, key = box.card.read("genkan/genkan.toml"), box.login_key()
+    box.power_down()
+    box.card.put("RESET", "")
+    box.start()
+    assert json.loads(box.login_key()) != json.loads(key)
+    assert not box.card.has("RESET") and box.card.read("genkan/genkan.toml") == settings
+    refused = box.list_nodes()
+    assert refused.code != 0, f"the key of before opens the box still: {refused}"
+    assert not {"BOX-02", "DATA-08"} & box.conditions().keys()
+    # Nothing is left to do for the next start.
+    again = box.login_key()
+    box.power_down()
+    box.start()
+    assert box.login_key() == again
