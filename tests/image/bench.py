@@ -38,6 +38,7 @@ class Bench:
         self.scratch = Path(tempfile.mkdtemp(prefix="genkan-card-"))
         self.processes = Processes(self.logs)
         self.network.raise_up()
+        self.network.unplug_gateway()
         ca.start_dns(self.processes, self.network.inet, ["example.com"])
         return self
 

@@ -24,7 +24,7 @@ from .releases import Releases, other_worker
 from .updated_box import OTHER, Stopwatch, UpdatedBox
 
 LONG = os.environ.get("GENKAN_LONG") == "1"
-only_long = pytest.mark.skipif(not LONG, reason="minutes of an emulated box: `make test-long`")
+only_long = pytest.mark.skipif(not LONG, reason="takes minutes: `make test-long` sets GENKAN_LONG=1")
 
 PROVED_WITHIN = 180.0
 """A new version is watched for half a minute."""

@@ -85,7 +85,7 @@ class UpdatedBox:
         eventually(f"{count} starts", lambda: self.starts() >= count, within, every=0.5)
 
     def starts(self) -> int:
-        """Kernels that U-Boot has started since this card's first boot."""
+        """Kernels that U-Boot has started since the power came."""
         return self.machine.said().count("Starting kernel ...")
 
     def conditions(self) -> dict[str, str]:
