@@ -42,7 +42,7 @@ class Releases:
         options = {"key": KEY, "version": self.version, "build": self.build, "board": BOARD, "slot": SLOT} | changes
         options["slot-image"] = options.pop("slot")
         words = [word for key, value in options.items() for word in (f"--{key}", value)]
-        run([PROGRAM, "release", "pack", *words, "--out", update], timeout=120)
+        run([PROGRAM, "release", "pack", *words, "--out", update], timeout=600)
         return update
 
     def same(self) -> Path:
