@@ -84,6 +84,7 @@ def stages(long: bool) -> list[Stage]:
         Stage("card's flows", "card", (*pytest, "tests/lab/test_1_strangers.py", "tests/lab/test_card.py"), 10, "pytest", needs="card", env={"GENKAN_GATEWAY": "card"}),
         Stage("card inside", "card", (*pytest, "-s", "tests/image/test_inside.py"), 10, "pytest", needs="card"),
         Stage("card's boots", "card", (*pytest, "tests/image/test_boots.py"), 90 if long else 15, "pytest", needs="card", env=boots),
+        Stage("card's updates", "card", (*pytest, "tests/image/test_updates.py"), 40 if long else 15, "pytest", needs="card", env=boots),
     ]
     lab = (*pytest, "tests/lab")
     for number in range(LAB_ROUNDS if long else 1):

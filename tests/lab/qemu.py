@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ MEMORY_MB = 512
 """A Zero 2 W has no more."""
 MACHINE = ("qemu-system-aarch64", "-M", "virt,acpi=off", "-cpu", "cortex-a72", "-smp", "2", "-accel", "tcg,thread=multi", "-m", str(MEMORY_MB))
 U_BOOT = layout.ROOT / "target" / "image" / "qemu"
+U_BOOT_SETTINGS = layout.ROOT / "image" / "qemu" / "u-boot.env"
+SETTINGS_BYTES = 0x40000
+FLASH_BYTES = 64 << 20
 # The memory that survives a warm reset, as image/qemu/boot.cmd has it.
 RAMOOPS = (
     "reserve_mem=512K:4096:ramoops ramoops.mem_name=ramoops ramoops.record_size=0x8000 "
@@ -43,7 +48,7 @@ class Virtual:
         clock: str = "",
         drive: str = "",
     ) -> None:
-        """`slot` boots that slot's kernel without U-Boot, with `append` on its command line; `clock` is QEMU's `-rtc base=`;
+        """`slot` boots that slot's kernel without U-Boot; `append` goes on the kernel's command line; `clock` is QEMU's `-rtc base=`;
         `drive` replaces the card's file by another block device."""
         self.name = name
         self.card = card
@@ -90,8 +95,17 @@ class Virtual:
         return words + (self._from_slot(self._slot) if self._slot else self._from_card())
 
     def _from_card(self) -> list[str]:
-        settings = f"if=pflash,unit=1,format=raw,readonly=on,file={U_BOOT / 'u-boot-settings.img'}"
-        return ["-bios", str(U_BOOT / "u-boot.bin"), "-drive", settings]
+        flash = self._settings() if self._append else U_BOOT / "u-boot-settings.img"
+        return ["-bios", str(U_BOOT / "u-boot.bin"), "-drive", f"if=pflash,unit=1,format=raw,readonly=on,file={flash}"]
+
+    def _settings(self) -> Path:
+        """U-Boot's settings with the words that image/qemu/boot.cmd adds to the command line: a CRC-32, and lines that end with zeros."""
+        lines = [*U_BOOT_SETTINGS.read_text().splitlines(), f"genkan_arguments={self._append}"]
+        block = b"".join(line.encode() + b"\0" for line in lines).ljust(SETTINGS_BYTES - 4, b"\0")
+        flash = self._scratch / f"{self.name}-settings.img"
+        flash.write_bytes(zlib.crc32(block).to_bytes(4, "little") + block)
+        os.truncate(flash, FLASH_BYTES)
+        return flash
 
     def _from_slot(self, slot: str) -> list[str]:
         files = []
