@@ -20,6 +20,8 @@ from .waiting import eventually
 MEMORY_MB = 512
 """A Zero 2 W has no more."""
 MACHINE = ("qemu-system-aarch64", "-M", "virt,acpi=off", "-cpu", "cortex-a72", "-smp", "2", "-accel", "tcg,thread=multi", "-m", str(MEMORY_MB))
+PRESS_EVERY = 5.0
+"""Seconds between two presses of the power key."""
 U_BOOT = layout.ROOT / "target" / "image" / "qemu"
 U_BOOT_SETTINGS = layout.ROOT / "image" / "qemu" / "u-boot.env"
 SETTINGS_BYTES = 0x40000
@@ -144,9 +146,17 @@ class Virtual:
             self._process = None
 
     def shut_down(self, within: float = 60) -> None:
-        """Presses the power key, and waits until the machine is off."""
-        self.tell("system_powerdown")
-        eventually(f"{self.name} is off", lambda: not self.alive, within)
+        """Presses the power key until the machine is off: QEMU holds it for 100 ms, of which a guest that waits for a processor sees nothing."""
+        pressed = 0.0
+
+        def is_off() -> bool:
+            nonlocal pressed
+            if self.alive and time.monotonic() - pressed > PRESS_EVERY:
+                self.tell("system_powerdown")
+                pressed = time.monotonic()
+            return not self.alive
+
+        eventually(f"{self.name} is off", is_off, within)
         self.cut()
 
     def tell(self, command: str, **arguments: Any) -> Any:
@@ -187,7 +197,10 @@ class Monitor:
         self._socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            answer = json.loads(self._lines.readline())
+            line = self._lines.readline()
+            if not line:
+                raise CommandFailed(f"QEMU ended while it was asked for {command}")
+            answer = json.loads(line)
             if "return" in answer:
                 return answer["return"]
             if "error" in answer:
