@@ -81,7 +81,7 @@ def stages(long: bool) -> list[Stage]:
         *([Stage("binary", "card", ("image/binary.sh", "x86_64"), 20)] if long else []),
         Stage("hardening", "card", (*pytest, "tests/image/test_binary.py"), 5, "pytest", needs="card", env=boots),
         Stage("card's files", "card", (*pytest, "tests/image/test_card.py"), 5, "pytest", needs="card"),
-        Stage("card's flows", "card", (*pytest, "tests/lab/test_1_strangers.py", "tests/lab/test_card.py"), 10, "pytest", needs="card", env={"GENKAN_GATEWAY": "card"}),
+        Stage("card's flows", "card", (*pytest, "-s", "tests/lab/test_1_strangers.py", "tests/lab/test_card.py"), 10, "pytest", needs="card", env={"GENKAN_GATEWAY": "card"}),
         Stage("card inside", "card", (*pytest, "-s", "tests/image/test_inside.py"), 10, "pytest", needs="card"),
         Stage("card's boots", "card", (*pytest, "tests/image/test_boots.py"), 90 if long else 15, "pytest", needs="card", env=boots),
         Stage("card's updates", "card", (*pytest, "tests/image/test_updates.py"), 40 if long else 15, "pytest", needs="card", env=boots),

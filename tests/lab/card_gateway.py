@@ -17,6 +17,7 @@ from .qemu import Virtual
 from .waiting import eventually
 
 KEY_FILE = "genkan/API-KEY.txt"
+REPORT_FILE = "REPORT.txt"
 CA_FILE = "acme-ca.pem"
 BOOT_WITHIN = 60.0
 
@@ -32,6 +33,7 @@ class CardGateway(Gateway):
         self.card = Card.flash(scratch / "card.img")
         self.machine = Virtual("gateway", self.card, network.lan, processes, scratch)
         self._api_key = ""
+        self._earlier = processes.logs / "gateway-console-earlier.log"
         self._put_files()
 
     def _write_config(self, transport_ca: Path) -> None:
@@ -48,6 +50,9 @@ class CardGateway(Gateway):
         self.card.put(KEY_FILE, "")
 
     def start(self) -> float:
+        # QEMU begins the console's file anew.
+        with self._earlier.open("a") as kept:
+            kept.write(self.machine.said())
         return self.machine.start()
 
     def wait_until_up(self, within: float = BOOT_WITHIN) -> float:
@@ -80,7 +85,8 @@ class CardGateway(Gateway):
         self.machine.cut()
 
     def log(self) -> str:
-        return self.machine.said()
+        """What every boot so far said."""
+        return self._earlier.read_text() + self.machine.said()
 
     def tail(self) -> str:
         return self.machine.tail()
@@ -93,6 +99,18 @@ class CardGateway(Gateway):
     def status(self) -> dict[str, Any]:
         """The status page's data."""
         return json.loads(self.space.run("curl", "-sSf", "--max-time", 5, f"http://{layout.GATEWAY}:9090/status.json").output)
+
+    def seconds_to_ready(self) -> float:
+        """From this boot's first process to its worker being ready, by the guest's own clock."""
+        return float(re.search(r"^ *(\d+\.\d+) .*the worker is ready", self.machine.said(), re.MULTILINE)[1])
+
+    def wish_for_report(self) -> None:
+        """The next start fills the file; the machine is off."""
+        self.card.put(REPORT_FILE, "")
+
+    def report(self) -> dict[str, Any]:
+        """What this boot found inside; a `ValueError` before it is written."""
+        return json.loads(self.card.text(REPORT_FILE))
 
     def set_policy(self, policy: dict[str, Any]) -> None:
         """As the owner does: the card in a laptop, another file on it, and a new start."""
