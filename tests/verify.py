@@ -86,12 +86,11 @@ def stages(long: bool) -> list[Stage]:
         Stage("card's boots", "card", (*pytest, "tests/image/test_boots.py"), 90 if long else 15, "pytest", needs="card", env=boots),
         Stage("card's updates", "card", (*pytest, "tests/image/test_updates.py"), 40 if long else 15, "pytest", needs="card", env=boots),
     ]
+    cuts = ("tests/image/test_forgetful_disk.py", "tests/image/test_power_cuts.py")
+    rows.append(Stage("power cuts", "card", (*pytest, "-s", *cuts), 90 if long else 15, "pytest", needs="card", env=boots))
     lab = (*pytest, "tests/lab")
     for number in range(LAB_ROUNDS if long else 1):
         rows.append(Stage(f"lab{number + 1 if long else ''}", "lab", lab, 30, "pytest", needs="release"))
-    cards = ("tests/image/test_forgetful_disk.py", "tests/image/test_power_cuts.py")
-    every = {"GENKAN_LONG": "1"} if long else {}
-    rows.append(Stage("power cuts", "lab", (sys.executable, "-m", "pytest", "-q", "-s", *cards), 90 if long else 20, "pytest", needs="release", env=every))
     return rows
 
 
