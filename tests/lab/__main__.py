@@ -30,6 +30,7 @@ def main(arguments: list[str]) -> int:
         with lab:
             lab.gateway.set_policy(lab.outside_policy())
             lab.join_outside()
+            lab.wait_for_everybody()
             print(describe(lab), flush=True)
             signal.pause()
     except KeyboardInterrupt:

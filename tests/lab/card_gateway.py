@@ -130,7 +130,7 @@ class CardGateway(Gateway):
         admin = f"GENKAN_ADDRESS={layout.GATEWAY} GENKAN_API_KEY={self._api_key}"
         return [
             f"{admin} tests/lab/sh router {self.program} nodes list",
-            f"tests/lab/sh router curl -s http://{layout.GATEWAY}:9090/status.json",
+            f"tests/lab/sh router curl -s http://{layout.GATEWAY}:9090/    # the status page; /status.json for programs",
             f"tail -f {self.machine.console}",
             f"mtype -i {self.card.drive()} ::STATUS.txt    # also ::genkan/JOIN.txt",
         ]

@@ -176,6 +176,11 @@ class Lab:
         # After a restart of the gateway it waits for a while before it tries again.
         eventually("e is connected", lambda: self.e.plan.host in self.online(), within=90, every=0.5)
 
+    def wait_for_everybody(self) -> None:
+        """After a restart of the gateway each machine comes back in its own time."""
+        hosts = {plan.host for plan in layout.MACHINES}
+        eventually("all machines are connected", lambda: hosts <= self.online(), within=90, every=0.5)
+
     def online(self) -> set[str]:
         """Names of the nodes that hold a connection to the coordinator."""
         return {node["given_name"] for node in self.gateway.ask("nodes", "list") if node["online"]}
