@@ -83,7 +83,7 @@ def stages(long: bool) -> list[Stage]:
         Stage("card's files", "card", (*pytest, "tests/image/test_card.py"), 5, "pytest", needs="card"),
         Stage("card's flows", "card", (*pytest, "-s", "tests/lab/test_1_strangers.py", "tests/lab/test_card.py"), 10, "pytest", needs="card", env={"GENKAN_GATEWAY": "card"}),
         Stage("card inside", "card", (*pytest, "-s", "tests/image/test_inside.py"), 10, "pytest", needs="card"),
-        Stage("card's boots", "card", (*pytest, "tests/image/test_boots.py"), 90 if long else 15, "pytest", needs="card", env=boots),
+        Stage("card's boots", "card", (*pytest, "tests/image/test_boots.py", "tests/image/test_raspi3b.py"), 90 if long else 15, "pytest", needs="card", env=boots),
         Stage("card's updates", "card", (*pytest, "tests/image/test_updates.py"), 40 if long else 15, "pytest", needs="card", env=boots),
     ]
     cuts = ("tests/image/test_forgetful_disk.py", "tests/image/test_power_cuts.py")
