@@ -18,7 +18,7 @@ from tests.lab.gateway import program
 from tests.lab.machines import Machine
 from tests.lab.network import Network
 from tests.lab.processes import CommandFailed, run
-from tests.lab.waiting import eventually
+from tests.lab.waiting import Late, eventually
 
 from .forgetful_disk import Moment
 from .power import NAMES, READY_WITHIN, SETTINGS, Life, PoweredHouse, data_file, written_key
@@ -53,16 +53,21 @@ def joining(house: PoweredHouse, seed: int) -> None:
     machine.start()
     key = house.ask("preauthkeys", "create", "--host", machine.plan.host)["key"]
     joined: list[bool] = []
+    nodes: dict[str, str] = {}
     join = threading.Thread(target=lambda: joined.append(machine.join(key, check=False).ok))
     join.start()
-    life.server.arm(Moment(random.Random(seed).randint(1, 80)))
+    dice = random.Random(seed)
+    if dice.random() < 0.5:
+        # Half of the cuts come while it joins, half when it has.
+        join.join(60)
+        nodes = known_nodes(house)
+    life.server.arm(Moment(dice.randint(1, 80)))
     users: list[str] = []
-    nodes: dict[str, str] = {}
     for number, _ in enumerate(until_over(life, 60)):
         name = f"u{number}"
         if house.admin("users", "create", name, check=False).ok:
             users.append(name)
-        if joined == [True] and not nodes:
+        if joined and joined[0] and not nodes:
             nodes = known_nodes(house)
     life.cut()
     try:
@@ -93,15 +98,22 @@ def certificate(house: PoweredHouse, seed: int) -> None:
     house.network.set_forwards((("tcp", 80, 80), ("tcp", 443, 443)))
     try:
         card = house.owned_card()
-        # The order is the later half of these writes.
-        life = house.power_on(card, seed, Moment(random.Random(seed).randint(15, 45)))
+        dice = random.Random(seed)
+        # Half of the cuts come at any of the writes, most of them before the order's end; half as soon as a visitor has seen the certificate.
+        life = house.power_on(card, seed, Moment(dice.randint(15, 60)) if dice.random() < 0.5 else None)
         seen = ""
-        for _ in until_over(life, READY_WITHIN, since_ready=lambda: seen):
-            seen = seen or served_certificate(house.network)
+        for _ in until_over(life, READY_WITHIN):
+            if seen := served_certificate(house.network):
+                break
         life.cut()
         accounts = house.authority.accounts()
-        house.recover(card)
-        now = eventually("a certificate of the authority's", lambda: served_certificate(house.network), 120, every=0.5)
+        machine = house.recover(card)
+        # An order that fails is tried again after two minutes.
+        try:
+            now = eventually("a certificate of the authority's", lambda: served_certificate(house.network), 300, every=0.5)
+        except Late as late:
+            orders = [line for line in machine.said().splitlines() if "acme" in line]
+            raise AssertionError("\n".join([str(late), *orders])) from None
         if seen:
             assert (now, house.authority.accounts()) == (seen, accounts)
         print(f"  kept: {'the certificate' if seen else 'none was served yet'}")
