@@ -86,7 +86,6 @@ def impatient_box(bench: Bench, boxes: list[UpdatedBox]) -> Iterator[UpdatedBox]
         other.power_down()
     box = UpdatedBox(bench, append="genkan.update_patience=60")
     yield box
-    print(box.machine.tail())
     box.machine.cut()
 
 
