@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Sequence
 
-from tests.lab import ca, clock, layout
+from tests.lab import ca, clock, layout, lock
 from tests.lab.card import Card
 from tests.lab.namespace import remove_all
 from tests.lab.network import Network
@@ -36,6 +36,7 @@ class Bench:
         self._leases: Process | None = None
 
     def __enter__(self) -> Bench:
+        self._lock = lock.take()
         shutil.rmtree(self.logs, ignore_errors=True)
         self.logs.mkdir(parents=True)
         self.scratch = Path(tempfile.mkdtemp(prefix="genkan-card-"))
@@ -49,6 +50,7 @@ class Bench:
         self.processes.stop_all()
         remove_all()
         shutil.rmtree(self.scratch, ignore_errors=True)
+        self._lock.close()
 
     def router_on(self) -> None:
         """The router hands out addresses from now on."""

@@ -28,7 +28,7 @@ only_long = pytest.mark.skipif(not LONG, reason="takes minutes: `make test-long`
 
 PROVED_WITHIN = 180.0
 """A new version is watched for half a minute."""
-IDLE = 300.0 if LONG else 60.0
+IDLE = 300.0 if LONG else 30.0
 IDLE_BYTES_A_DAY = 50_000_000
 """A card of 16 GB is written over once a year."""
 ONCE_BYTES = 0 if LONG else 128 * 1024

@@ -8,7 +8,8 @@ import sys
 from types import FrameType
 
 from . import layout, services
-from .lab import Lab, LabBusy, LabImpossible
+from .lab import Lab, LabImpossible
+from .lock import LabBusy
 from .processes import CommandFailed
 from .waiting import Late
 

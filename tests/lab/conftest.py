@@ -11,7 +11,8 @@ from typing import Iterator
 
 import pytest
 
-from .lab import Lab, LabBusy, LabImpossible
+from .lab import Lab, LabImpossible
+from .lock import LabBusy
 from .processes import CommandFailed
 from .waiting import Late
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import fcntl
 import os
 import shutil
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Callable, Sequence
 
-from . import ca, card, clock, layout, services
+from . import ca, card, clock, layout, lock, services
 from .capture import Capture
 from .card_gateway import CardGateway
 from .gateway import Gateway
@@ -23,16 +22,11 @@ from .network import Network
 from .processes import Process, Processes
 from .waiting import eventually
 
-LOCK = Path(f"/run/lock/genkan-lab-{PREFIX}")
 SCRATCH_PREFIX = f"genkan-lab-{PREFIX}"
 LOGS = layout.ROOT / "target" / "lab"
 KEPT_RUNS = 5
 GUEST_USER = "guests"
 CERTIFICATES_WITHIN = 60.0
-
-
-class LabBusy(Exception):
-    """Another lab is running on this machine."""
 
 
 class LabImpossible(Exception):
@@ -57,7 +51,7 @@ class Lab:
 
     def __enter__(self) -> Lab:
         require_possible(self.on_card)
-        self._take_lock()
+        self._lock = lock.take()
         try:
             self._prepare()
             self._raise_up()
@@ -76,15 +70,6 @@ class Lab:
             shutil.rmtree(self.scratch, ignore_errors=True)
         (LOGS / "scratch").unlink(missing_ok=True)
         self._lock.close()
-
-    def _take_lock(self) -> None:
-        LOCK.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = LOCK.open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            raise LabBusy("another lab is running on this machine; wait for it or press Ctrl-C there") from None
 
     def _prepare(self) -> None:
         """Directories of this run, after removing what a crashed run left."""
