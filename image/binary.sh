@@ -57,14 +57,15 @@ else
     echo "  $arch by Debian's $(/usr/bin/rustc --version), with the standard library from source"
 fi
 
-# No path of this machine may end up in the binary, or two folders would give two binaries.
+# No path of this machine and no time of day may end up in the binary, or two folders would give two binaries.
 home=${CARGO_HOME:-$HOME/.cargo}
 sysroot=$(${RUSTC:-rustc} --print sysroot)
 remap="--remap-path-prefix=$root=/genkan --remap-path-prefix=$home=/cargo --remap-path-prefix=$sysroot=/rust"
 upper=$(echo "$target" | tr a-z- A-Z_)
 lower=$(echo "$target" | tr - _)
 export "CC_$lower=$tools/cc" "AR_$lower=$arch-linux-gnu-ar"
-export "CFLAGS_$lower=-O2 -fPIC -fstack-protector-strong -ffile-prefix-map=$root=/genkan -ffile-prefix-map=$home=/cargo"
+now='-Wno-builtin-macro-redefined -D__DATE__="unknown" -D__TIME__="unknown"'
+export "CFLAGS_$lower=-O2 -fPIC -fstack-protector-strong -ffile-prefix-map=$root=/genkan -ffile-prefix-map=$home=/cargo $now"
 export "CARGO_TARGET_${upper}_LINKER=$tools/gcc"
 export "CARGO_TARGET_${upper}_RUSTFLAGS=-Clink-self-contained=no -Crelocation-model=pie -Ctarget-feature=+crt-static $remap ${GENKAN_RUSTFLAGS:-}"
 
