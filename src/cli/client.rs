@@ -56,8 +56,8 @@ impl Client {
         self.ask(method, path, body.into()).await
     }
 
-    /// Posts the file as it is; `sent` is told how far it is. A refusal that comes before all of it was sent may break the
-    /// connection, so what can be asked before should be.
+    /// Posts the file as it is; `sent` is told how far it is. What can be refused without it should be asked
+    /// before.
     pub async fn send_file<T: DeserializeOwned>(
         &self,
         path: &str,

@@ -37,6 +37,10 @@ pub async fn run(client: &Client, update: Update) -> Result<Report, CliError> {
     let mut file = update.open().await?;
     let manifest = look(&mut file, &update.source)?;
     eprintln!("genkan {} (build {}) for {}", manifest.version, manifest.build, manifest.boards.join(", "));
+    // Before minutes of uploading what nobody takes.
+    if client.read::<UpdateProgress>("/update").await?.is_under_way() {
+        return Err(CliError::Refused("another update is under way; wait for its end".into()));
+    }
     // What was fetched has no other name than this.
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     let progress: UpdateProgress = client.send_file("/update", &path, sent()).await?;

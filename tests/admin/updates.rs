@@ -56,7 +56,7 @@ async fn an_update_is_kept_whole_and_handed_over_once() {
 #[tokio::test]
 async fn an_update_that_cannot_be_is_refused_and_leaves_nothing() {
     let unsupervised = Coordinator::start().await;
-    let file = unsupervised.write("x.gku", "x");
+    let file = unsupervised.write("x.gku", &"x".repeat(3_000_000));
     let client = Client::new(unsupervised.here().target().expect("a socket"));
     let refusal = client.send_file::<UpdateProgress>("/update", &file, Box::new(|_, _| {})).await;
     assert!(matches!(&refusal, Err(CliError::Refused(text)) if text.contains("by hand")), "{refusal:?}");

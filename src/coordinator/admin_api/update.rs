@@ -2,7 +2,7 @@
 //! it, and writes it, has no network.
 
 use std::path::{Path, PathBuf};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,9 @@ const DRAFT: &str = "incoming/update.part";
 
 /// For the next bytes of an upload to come.
 const STALL: Duration = Duration::from_secs(30);
+
+/// For the next bytes of a refused upload to come.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Bytes collected for one write to the card.
 const BUFFER: usize = 256 * 1024;
@@ -68,6 +71,19 @@ impl UpdateDesk {
     /// # Errors
     /// 409 where updates are not taken, or one is under way; 413 for one that is too long; 507 when it cannot be kept.
     pub async fn take<B: Body<Error: Into<BodyError>>>(&self, body: B) -> Result<UpdateProgress, Refusal> {
+        let mut body = pin!(body);
+        let taken = self.take_from(body.as_mut()).await;
+        if taken.is_err() {
+            // To close on somebody who still sends would reset the connection, and the reason with it.
+            skip(body).await;
+        }
+        taken
+    }
+
+    async fn take_from<B: Body<Error: Into<BodyError>>>(
+        &self,
+        body: Pin<&mut B>,
+    ) -> Result<UpdateProgress, Refusal> {
         let desk = self.desk()?;
         let under_way = || Refusal::conflict("another update is under way; wait for its end");
         let _uploading = desk.uploading.try_lock().map_err(|_| under_way())?;
@@ -93,7 +109,7 @@ impl UpdateDesk {
 
 impl Desk {
     /// The whole file, or none of it, survives a power cut.
-    async fn keep<B: Body<Error: Into<BodyError>>>(&self, body: B) -> Result<(), Refusal> {
+    async fn keep<B: Body<Error: Into<BodyError>>>(&self, body: Pin<&mut B>) -> Result<(), Refusal> {
         let folder = self.state.join(FOLDER);
         fs::create_dir_all(&folder).await.map_err(|error| unkept(&error))?;
         // An earlier one has done its work, and its space may be needed.
@@ -131,8 +147,10 @@ impl Desk {
     }
 }
 
-async fn copy<B: Body<Error: Into<BodyError>>>(body: B, to: &mut BufWriter<File>) -> Result<(), Refusal> {
-    let mut body = pin!(body);
+async fn copy<B: Body<Error: Into<BodyError>>>(
+    mut body: Pin<&mut B>,
+    to: &mut BufWriter<File>,
+) -> Result<(), Refusal> {
     let mut length = 0_u64;
     loop {
         let frame = tokio::time::timeout(STALL, body.frame()).await;
@@ -148,6 +166,16 @@ async fn copy<B: Body<Error: Into<BodyError>>>(body: B, to: &mut BufWriter<File>
         to.write_all_buf(&mut data).await.map_err(|error| unkept(&error))?;
     }
     if length == 0 { Err(Refusal::bad_request("the upload is empty")) } else { Ok(()) }
+}
+
+async fn skip<B: Body>(mut body: Pin<&mut B>) {
+    let mut length = 0_u64;
+    while let Ok(Some(Ok(frame))) = tokio::time::timeout(LINGER, body.frame()).await {
+        length += frame.into_data().map_or(0, |data| data.remaining() as u64);
+        if length > UPDATE_MAX {
+            break;
+        }
+    }
 }
 
 fn too_long() -> Refusal {
