@@ -4,6 +4,7 @@
 //! protocol number, which no ordinary filter rule allows.
 
 mod assemble;
+pub mod checksum;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,11 +19,11 @@ pub const PROTOCOL_TSMP: u8 = 99;
 pub const PROTOCOL_SCTP: u8 = 132;
 const PROTOCOL_IPV6_FRAGMENT: u8 = 44;
 
-const IPV4_HEADER_LENGTH: usize = 20;
-const IPV6_HEADER_LENGTH: usize = 40;
+pub const IPV4_HEADER_LENGTH: usize = 20;
+pub const IPV6_HEADER_LENGTH: usize = 40;
 const FRAGMENT_HEADER_LENGTH: usize = 8;
-const TCP_HEADER_LENGTH: usize = 20;
-const UDP_HEADER_LENGTH: usize = 8;
+pub const TCP_HEADER_LENGTH: usize = 20;
+pub const UDP_HEADER_LENGTH: usize = 8;
 const SCTP_HEADER_LENGTH: usize = 12;
 const ICMP_HEADER_LENGTH: usize = 4;
 

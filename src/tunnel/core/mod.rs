@@ -4,6 +4,7 @@ pub mod drops;
 pub mod filter;
 pub mod net_map;
 pub mod node;
+pub mod offload;
 pub mod outbox;
 pub mod path;
 pub mod peer;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::checksum::Sum;
 use super::{
     IPV4_HEADER_LENGTH, IPV6_HEADER_LENGTH, IcmpKind, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, Packet,
     Ports, TCP_ACK, TCP_HEADER_LENGTH, TCP_RST, Transport,
@@ -48,7 +49,7 @@ pub fn assemble_reset(
     segment[12] = 5 << 4;
     segment[13] = TCP_RST | TCP_ACK;
     let sum = transport_checksum(source, destination, PROTOCOL_TCP, &segment);
-    segment[16..18].copy_from_slice(&sum.to_be_bytes());
+    segment[16..18].copy_from_slice(&sum);
     assemble(source, destination, PROTOCOL_TCP, &segment)
 }
 
@@ -71,10 +72,10 @@ pub fn assemble_unreachable(original: &[u8], packet: &Packet) -> Option<Vec<u8>>
     // The host that cannot be reached speaks for itself: its kernel, were it there, would say no more.
     let (source, destination) = (packet.destination, packet.source);
     let sum = match source {
-        IpAddr::V4(_) => checksum(0, &message),
+        IpAddr::V4(_) => Sum::of(&message).checksum(),
         IpAddr::V6(_) => transport_checksum(source, destination, protocol, &message),
     };
-    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    message[2..4].copy_from_slice(&sum);
     assemble(source, destination, protocol, &message)
 }
 fn ipv4_header(
@@ -91,8 +92,8 @@ fn ipv4_header(
     header[9] = protocol;
     header[12..16].copy_from_slice(&source.octets());
     header[16..20].copy_from_slice(&destination.octets());
-    let sum = checksum(0, &header);
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    let sum = Sum::of(&header).checksum();
+    header[10..12].copy_from_slice(&sum);
     Some(header)
 }
 
@@ -113,31 +114,8 @@ fn ipv6_header(
     Some(header)
 }
 
-/// Over the pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1) and the segment.
-fn transport_checksum(source: IpAddr, destination: IpAddr, protocol: u8, segment: &[u8]) -> u16 {
-    let mut sum = u64::from(protocol) + segment.len() as u64;
-    for address in [source, destination] {
-        sum += match address {
-            IpAddr::V4(address) => sum_words(&address.octets()),
-            IpAddr::V6(address) => sum_words(&address.octets()),
-        };
-    }
-    checksum(sum, segment)
-}
-
-/// Internet checksum (RFC 1071) of `bytes`, begun with `sum`.
-fn checksum(sum: u64, bytes: &[u8]) -> u16 {
-    let mut sum = sum + sum_words(bytes);
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !u16::try_from(sum).expect("the carries were folded in")
-}
-
-fn sum_words(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<2>();
-    let odd = rest.first().map_or(0, |byte| u64::from(*byte) << 8);
-    odd + words.iter().map(|word| u64::from(u16::from_be_bytes(*word))).sum::<u64>()
+fn transport_checksum(source: IpAddr, destination: IpAddr, protocol: u8, segment: &[u8]) -> [u8; 2] {
+    Sum::of_pseudo_header(source, destination, protocol, segment.len()).plus(Sum::of(segment)).checksum()
 }
 
 #[cfg(test)]
@@ -156,9 +134,9 @@ mod tests {
             let reset = assemble_reset(source, destination, ports, 7).expect("one family");
             let packet = Packet::parse(&reset).expect("well formed");
             let segment = &reset[packet.transport_offset..];
-            assert_eq!(transport_checksum(source, destination, PROTOCOL_TCP, segment), 0);
+            assert_eq!(transport_checksum(source, destination, PROTOCOL_TCP, segment), [0, 0]);
             if source.is_ipv4() {
-                assert_eq!(checksum(0, &reset[..IPV4_HEADER_LENGTH]), 0);
+                assert!(Sum::of(&reset[..IPV4_HEADER_LENGTH]).is_valid());
             }
         }
         assert_eq!(assemble(pairs()[0][0], pairs()[1][1], PROTOCOL_TCP, &[]), None);
