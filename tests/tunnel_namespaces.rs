@@ -108,8 +108,13 @@ fn start(side: usize, parts: Side) -> JoinHandle<()> {
             net_maps.send(parts.first_map).await.expect("open");
             let links = Links { net_map, relay_out: parts.relay_out, relay_in: parts.relay_in, endpoints };
             let metrics = TunnelMetrics::new(&mut Registry::default());
-            let interface =
-                TunSettings { name: "genkan0".to_owned(), mtu: 1280, ipv4: ipv4(side), ipv6: ipv6(side) };
+            let interface = TunSettings {
+                name: "genkan0".to_owned(),
+                mtu: 1280,
+                ipv4: ipv4(side),
+                ipv6: ipv6(side),
+                offload: true,
+            };
             let raised = raise(interface, 41641).await.expect("root");
             let tunnel = tokio::spawn(serve(parts.config, raised, links, metrics, parts.stop));
             assert!(reported.recv().await.is_some_and(|list| !list.is_empty()), "the cable's address");

@@ -20,6 +20,7 @@ pub fn tunnel(model: &Model) -> Result<Result<Raised, TunnelError>, AppError> {
         mtu: TUN_MTU,
         ipv4: address_pool::GATEWAY,
         ipv6: address_pool::ipv6_of(address_pool::GATEWAY),
+        offload: true,
     };
     Ok(runtime.block_on(driver::raise(interface, model.ports.wireguard)))
 }

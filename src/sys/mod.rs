@@ -9,6 +9,7 @@ pub mod allocator;
 pub mod block;
 pub mod capability;
 pub mod clock;
+pub mod datagram;
 pub mod inherited;
 pub mod packet;
 pub mod privileges;

@@ -1,5 +1,6 @@
 //! The loop that owns sockets, TUN and timers, feeds the state machine and drains it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -7,21 +8,27 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::batch::{BATCH, Batch};
 use super::core::drops::DropReason;
 use super::core::node::{Datagrams, Node, NodeSettings};
 use super::core::outbox::Destination;
 use super::metrics::TunnelMetrics;
 use super::own_endpoints::OwnEndpoints;
 pub use super::tun_device::TunSettings;
-use super::tun_device::{RaisedTun, TunDevice, TunError};
+use super::tun_device::{READ_ROOM, RaisedTun, TunDevice, TunError};
 use super::udp_socket::{BoundSockets, UdpError, UdpSockets};
 use crate::base::roll_call::{RollCall, Turns};
+use crate::sys::datagram::Received;
 use crate::wire::control::MapResponse;
 use crate::wire::key::{DiscoPrivate, NodePrivate, NodePublic};
 
-/// Longest datagram taken: a WireGuard message of the largest Ethernet frame that peers probe for.
-const DATAGRAM_ROOM: usize = 9216;
+/// Reads per source and turn: enough to pay for the wake-up, few enough that one source does not delay the others by more
+/// than a millisecond or two.
+const READS: usize = 16;
+/// Bytes that wait to be sent, from which on they are: less than one send, so that each goes out while it is in the
+/// processor's cache, and that small packets share one.
+const SEND_AT: usize = 32 * 1024;
+/// Messages of the relay taken at once.
+const RELAYED: usize = 64;
 /// The area of this loop in a roll call.
 pub const LOOPS: &str = "tunnel";
 
@@ -116,8 +123,8 @@ struct Driver {
     endpoints_changed: bool,
     net_maps: Vec<MapResponse>,
     relayed: Vec<(NodePublic, Bytes)>,
-    datagrams: Batch<SocketAddr>,
-    packets: Batch<()>,
+    /// What one read gives.
+    room: Box<[u8]>,
     metrics: TunnelMetrics,
     next_report: Instant,
 }
@@ -143,6 +150,7 @@ impl Driver {
             disco_key: config.disco_key.clone(),
             home_region: config.home_region,
             seed: config.seed,
+            joins: tun.joins(),
         };
         Self {
             node: Node::new(&settings, now),
@@ -155,9 +163,8 @@ impl Driver {
             endpoints_are_open: true,
             endpoints_changed: false,
             net_maps: Vec::new(),
-            relayed: Vec::with_capacity(BATCH),
-            datagrams: Batch::new(DATAGRAM_ROOM),
-            packets: Batch::new(usize::from(interface.mtu)),
+            relayed: Vec::with_capacity(RELAYED),
+            room: vec![0; READ_ROOM].into_boxed_slice(),
             metrics,
             next_report: now,
         }
@@ -184,7 +191,7 @@ impl Driver {
         tokio::select! {
             _ = self.tun.readable() => {}
             _ = self.sockets.readable() => {}
-            count = self.links.relay_in.recv_many(&mut self.relayed, BATCH), if self.relay_is_open => {
+            count = self.links.relay_in.recv_many(&mut self.relayed, RELAYED), if self.relay_is_open => {
                 self.relay_is_open = count > 0;
             }
             changed = self.endpoints.changed(), if self.endpoints_are_open => {
@@ -214,42 +221,58 @@ impl Driver {
         self.node.handle_relay(self.relayed.iter().map(|(sender, message)| (*sender, &message[..])), now);
         self.relayed.clear();
         self.read_sockets(now);
-        self.read_tun(now)?;
         self.write_tun();
+        self.read_tun(now).await?;
         self.transmit(now).await;
         self.report(now);
         Ok(())
     }
 
+    /// What one read gives is written on at once, while it is in the processor's cache.
     fn read_sockets(&mut self, now: Instant) {
-        let sockets = &self.sockets;
-        if let Err(error) = self.datagrams.fill(|room| sockets.receive(room)) {
-            tracing::debug!(%error, "reading a datagram failed");
+        for _ in 0..READS {
+            match self.sockets.receive(&mut self.room) {
+                Ok(received) => {
+                    let contents = &self.room[..received.length];
+                    let Received { source, segment_size, .. } = received;
+                    self.node.handle_udp([Datagrams { source, contents, segment_size }], now);
+                    self.write_tun();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => return tracing::debug!(%error, "reading a datagram failed"),
+            }
         }
-        let reads = self.datagrams.iter().map(|(contents, source)| Datagrams {
-            source: *source,
-            contents,
-            segment_size: contents.len(),
-        });
-        self.node.handle_udp(reads, now);
     }
 
-    fn read_tun(&mut self, now: Instant) -> Result<(), TunnelError> {
-        let tun = &self.tun;
-        let result = self.packets.fill(|room| tun.receive(room).map(|length| (length, ())));
-        self.node.handle_tun(self.packets.iter().map(|(packet, ())| packet), now);
-        result.map_err(|error| {
-            tracing::error!(%error, "reading from the tunnel failed");
-            TunnelError::InterfaceLost(self.interface.clone())
-        })
+    async fn read_tun(&mut self, now: Instant) -> Result<(), TunnelError> {
+        for _ in 0..READS {
+            match self.tun.receive(&mut self.room) {
+                Ok(packet) => self.node.handle_tun(packet, now),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    tracing::debug!(%error, "a packet from the kernel makes no sense");
+                    self.node.count_drops(DropReason::LocalMalformed, 1);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "reading from the tunnel failed");
+                    return Err(TunnelError::InterfaceLost(self.interface.clone()));
+                }
+            }
+            if self.node.outgoing_bytes() >= SEND_AT {
+                self.transmit(now).await;
+            }
+        }
+        Ok(())
     }
 
     fn write_tun(&mut self) {
         let mut failed = 0;
         while let Some(packet) = self.node.poll_tun() {
-            if let Err(error) = self.tun.send(packet) {
+            if let Err(error) = self.tun.send(&packet) {
                 tracing::trace!(%error, "packet for this machine refused");
-                failed += 1;
+                failed += packet.parts().len() as u64;
             }
         }
         self.node.count_drops(DropReason::TunFailed, failed);
@@ -258,23 +281,24 @@ impl Driver {
     async fn transmit(&mut self, now: Instant) {
         let (mut unreachable, mut unrelayed) = (Vec::new(), 0);
         while let Some(transmit) = self.node.poll_transmit() {
-            for datagram in transmit.datagrams() {
-                match transmit.destination {
-                    Destination::Udp(to) => {
-                        if let Err(error) = self.sockets.send(datagram, to).await {
-                            tracing::trace!(%error, "datagram not sent");
-                            unreachable.push(to);
-                        }
+            match transmit.destination {
+                Destination::Udp(to) => {
+                    let sent = self.sockets.send(transmit.contents, transmit.segment_size, to).await;
+                    if let Err(error) = sent {
+                        tracing::trace!(%error, "datagram not sent");
+                        unreachable.push((to, transmit.datagrams().len() as u64));
                     }
-                    Destination::Relay(to) => {
+                }
+                Destination::Relay(to) => {
+                    for datagram in transmit.datagrams() {
                         let message = (to, Bytes::copy_from_slice(datagram));
                         unrelayed += u64::from(self.links.relay_out.try_send(message).is_err());
                     }
                 }
             }
         }
-        for address in unreachable {
-            self.node.handle_unreachable(address, now);
+        for (address, datagrams) in unreachable {
+            self.node.handle_unreachable(address, datagrams, now);
         }
         self.node.count_drops(DropReason::RelayFull, unrelayed);
     }

@@ -1,6 +1,5 @@
 #![doc = include_str!("README.md")]
 
-mod batch;
 pub mod core;
 pub mod driver;
 pub mod metrics;

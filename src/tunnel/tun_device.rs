@@ -4,7 +4,7 @@
 //! priority: while the tunnel is down, packets for the tailnet go nowhere instead of out to the LAN.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -14,6 +14,11 @@ use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::core::offload::coalesce::{Joins, MAX_JOINED};
+use super::core::offload::segment::{LocalPacket, take_local};
+use super::core::offload::vnet_header::{VNET_HEADER_LENGTH, VnetHeader};
+use super::core::outbox::{LocalWrite, MAX_SEGMENTS, MAX_TRANSMIT_BYTES};
+use super::core::wireguard::SEAL_OVERHEAD;
 use crate::sys::tun;
 
 /// All addresses of a tailnet.
@@ -22,6 +27,9 @@ pub const TAILNET_IPV6: Ipv6Net =
     Ipv6Net::new_assert(Ipv6Addr::new(0xfd7a, 0x115c, 0xa1e0, 0, 0, 0, 0, 0), 48);
 
 const DEVICE: &str = "/dev/net/tun";
+
+/// `MAX_TCP_HEADER` of a kernel with IPv6 tunnels, and one.
+const MAX_TCP_HEADER: usize = 321;
 
 /// Of the routes that remain without the tunnel: any other route to the same prefix wins.
 const LAST_PRIORITY: u32 = u32::MAX;
@@ -46,11 +54,19 @@ pub enum TunError {
 }
 
 /// An interface that is up, and not read yet.
-pub struct RaisedTun(File);
+pub struct RaisedTun {
+    file: File,
+    offload: Option<Joins>,
+}
 
 pub struct TunDevice {
     file: AsyncFd<File>,
+    /// What may be written joined; `None` where there is no header before packets.
+    offload: Option<Joins>,
 }
+
+/// Longest read: a super-packet and what stands before it.
+pub const READ_ROOM: usize = VNET_HEADER_LENGTH + (1 << 16);
 
 /// What the interface is given.
 #[derive(Debug, Clone)]
@@ -59,21 +75,25 @@ pub struct TunSettings {
     pub mtu: u16,
     pub ipv4: Ipv4Addr,
     pub ipv6: Ipv6Addr,
+    /// Whether the kernel may give and take super-packets, where it can.
+    pub offload: bool,
 }
 
 impl RaisedTun {
     /// Creates the interface, gives it addresses and routes, and brings it up. Without IPv6 in the kernel it has IPv4 only.
     pub async fn create(settings: &TunSettings) -> Result<Self, TunError> {
         let file = open()?;
-        tun::attach(&file, &settings.name).map_err(|error| attach_error(&error, &settings.name))?;
+        tun::attach(&file, &settings.name, settings.offload)
+            .map_err(|error| attach_error(&error, &settings.name))?;
+        let offload = settings.offload.then(|| offer(&file));
         configure(settings).await?;
-        Ok(Self(file))
+        Ok(Self { file, offload })
     }
 
     /// Lets the current runtime wait for packets.
     pub fn watch(self) -> Result<TunDevice, TunError> {
-        let file = tun::watch(self.0).map_err(TunError::Open)?;
-        Ok(TunDevice { file })
+        let file = tun::watch(self.file).map_err(TunError::Open)?;
+        Ok(TunDevice { file, offload: self.offload })
     }
 }
 
@@ -83,15 +103,52 @@ impl TunDevice {
         self.file.readable().await.map(|_| ())
     }
 
-    /// Reads one packet that the kernel sends; `WouldBlock` when there is none.
-    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.file.try_io(Interest::READABLE, |mut file| file.read(buffer))
+    /// Which packets may be written joined.
+    #[must_use]
+    pub fn joins(&self) -> Joins {
+        self.offload.unwrap_or_default()
     }
 
-    /// Gives the kernel one packet.
-    pub fn send(&self, packet: &[u8]) -> io::Result<()> {
-        self.file.get_ref().write(packet).map(|_| ())
+    /// Reads what the kernel sends, into at most [`READ_ROOM`] bytes; `WouldBlock` when there is nothing. `InvalidData`: this
+    /// packet makes no sense.
+    pub fn receive<'a>(&self, room: &'a mut [u8]) -> io::Result<LocalPacket<'a>> {
+        let length = self.file.try_io(Interest::READABLE, |mut file| file.read(room))?;
+        let bytes = &mut room[..length];
+        if self.offload.is_none() {
+            return Ok(LocalPacket::Single(bytes));
+        }
+        let (header, packet) = bytes.split_first_chunk_mut().ok_or(io::ErrorKind::InvalidData)?;
+        let header = VnetHeader::decode(header).map_err(|_| io::ErrorKind::InvalidData)?;
+        take_local(&header, packet).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
+
+    /// Gives the kernel one packet or super-packet.
+    pub fn send(&self, packet: &LocalWrite<'_>) -> io::Result<()> {
+        let header = packet.header.encode();
+        let mut parts = [IoSlice::new(&[]); 1 + MAX_JOINED];
+        let mut count = 0;
+        if self.offload.is_some() {
+            parts[0] = IoSlice::new(&header);
+            count = 1;
+        }
+        for (place, part) in parts[count..].iter_mut().zip(packet.parts()) {
+            *place = IoSlice::new(part);
+            count += 1;
+        }
+        self.file.get_ref().write_vectored(&parts[..count]).map(|_| ())
+    }
+}
+
+/// Offers the kernel to do what a network card would, as much as it understands; what may be given to it in return.
+fn offer(file: &File) -> Joins {
+    let offers = [
+        (tun::CHECKSUM | tun::TCP_SEGMENTATION | tun::UDP_SEGMENTATION, Joins { tcp: true, udp: true }),
+        (tun::CHECKSUM | tun::TCP_SEGMENTATION, Joins { tcp: true, udp: false }),
+    ];
+    let taken = offers.into_iter().find(|(offloads, _)| tun::set_offloads(file, *offloads).is_ok());
+    let joins = taken.map_or_else(Joins::default, |(_, joins)| joins);
+    tracing::info!(tcp = joins.tcp, udp = joins.udp, "the tunnel's interface takes super-packets");
+    joins
 }
 
 fn open() -> Result<File, TunError> {
@@ -129,6 +186,9 @@ async fn configure_with(handle: &Handle, settings: &TunSettings) -> Result<(), T
     silence_autoconfiguration(handle, index).await;
     let link = LinkUnspec::new_with_index(index).mtu(u32::from(settings.mtu)).up().build();
     done("bring the interface up", handle.link().set(link).execute().await)?;
+    if settings.offload {
+        limit_super_packets(handle, index, settings.mtu).await;
+    }
     add_address(handle, index, settings.ipv4.into(), 32).await?;
     add_route(handle, ipv4_route().output_interface(index).scope(RouteScope::Link).build()).await?;
     let fallback = ipv4_route().kind(RouteType::Unreachable).priority(LAST_PRIORITY);
@@ -137,6 +197,19 @@ async fn configure_with(handle: &Handle, settings: &TunSettings) -> Result<(), T
         tracing::warn!(%error, "the tunnel has no IPv6");
     }
     Ok(())
+}
+
+/// One super-packet of the kernel is then one send to the network. Kernels before 5.18 have no such limit, and need two.
+async fn limit_super_packets(handle: &Handle, index: u32, mtu: u16) {
+    let segment = usize::from(mtu) + SEAL_OVERHEAD;
+    let segments = (MAX_TRANSMIT_BYTES / segment).min(MAX_SEGMENTS);
+    // The kernel sets its longest TCP header aside, and then takes as many whole segments as fit.
+    let size = segments * usize::from(mtu) + MAX_TCP_HEADER;
+    let attribute = LinkAttribute::GsoMaxSize(u32::try_from(size).unwrap_or(u32::MAX));
+    let link = LinkUnspec::new_with_index(index).append_extra_attribute(attribute).build();
+    if let Err(error) = handle.link().set(link).execute().await {
+        tracing::debug!(%error, "super-packets of the tunnel are not limited");
+    }
 }
 
 /// No link-local address and no router solicitations into the tunnel, where nobody would answer. Before the interface is up, which makes them.

@@ -2,10 +2,15 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
+
+use super::core::offload::kernel::{Plan, Segmentation};
+use crate::sys::datagram::{self, Received};
 
 /// Asked of the kernel for each direction: 30 ms at 2 Gbit/s, while this process is busy elsewhere.
 const BUFFER_BYTES: usize = 7 << 20;
@@ -32,6 +37,7 @@ pub struct UdpSockets {
     /// `None` where the kernel has no IPv6.
     ipv6: Option<UdpSocket>,
     port: u16,
+    segmentation: Segmentation,
 }
 
 impl BoundSockets {
@@ -55,7 +61,9 @@ impl BoundSockets {
     pub fn watch(self) -> Result<UdpSockets, UdpError> {
         let watch = |socket| UdpSocket::from_std(socket).map_err(|error| udp_error(self.port, error));
         let ipv6 = self.ipv6.map(watch).transpose()?;
-        Ok(UdpSockets { ipv4: watch(self.ipv4)?, ipv6, port: self.port })
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let segmentation = Segmentation::of_kernel(&release);
+        Ok(UdpSockets { ipv4: watch(self.ipv4)?, ipv6, port: self.port, segmentation })
     }
 }
 
@@ -74,29 +82,76 @@ impl UdpSockets {
         }
     }
 
-    /// Reads one datagram; `WouldBlock` when there is none. What does not fit `buffer` is cut off.
-    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        match (self.ipv4.try_recv_from(buffer), &self.ipv6) {
-            (Err(error), Some(ipv6)) if error.kind() == io::ErrorKind::WouldBlock => {
-                ipv6.try_recv_from(buffer)
-            }
+    /// Reads datagrams of one sender; `WouldBlock` when there are none. What does not fit `room` is cut off.
+    pub fn receive(&self, room: &mut [u8]) -> io::Result<Received> {
+        match (receive(&self.ipv4, room), &self.ipv6) {
+            (Err(error), Some(ipv6)) if error.kind() == io::ErrorKind::WouldBlock => receive(ipv6, room),
             (result, _) => result,
         }
     }
 
-    /// Sends one datagram, waiting for room in the socket's buffer.
-    pub async fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+    /// Sends the datagrams of `contents`, cut every `segment_size` bytes, waiting for room in the socket's buffer.
+    pub async fn send(&mut self, contents: &[u8], segment_size: usize, to: SocketAddr) -> io::Result<()> {
+        let plan = self.segmentation.plan(contents.len(), segment_size);
         let socket = match to {
             SocketAddr::V4(_) => &self.ipv4,
             SocketAddr::V6(_) => self.ipv6.as_ref().ok_or(io::ErrorKind::AddrNotAvailable)?,
         };
-        match socket.try_send_to(datagram, to) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                socket.send_to(datagram, to).await.map(|_| ())
+        let (Plan::Together { tail }, Ok(size)) = (plan, u16::try_from(segment_size)) else {
+            return send_apart(socket, contents, segment_size, to).await;
+        };
+        match send(socket, contents, size, tail, to).await {
+            Err(error) if contents.len() > segment_size && is_about_segments(&error) => {
+                tracing::warn!(%error, "the kernel does not send segments; the tunnel goes on without them");
+                self.segmentation = Segmentation::Refused;
+                send_apart(socket, contents, segment_size, to).await
             }
-            result => result.map(|_| ()),
+            result => result,
         }
     }
+}
+
+fn receive(socket: &UdpSocket, room: &mut [u8]) -> io::Result<Received> {
+    socket.try_io(Interest::READABLE, || datagram::receive(socket.as_fd(), room))
+}
+
+async fn send(
+    socket: &UdpSocket,
+    contents: &[u8],
+    segment_size: u16,
+    tail: bool,
+    to: SocketAddr,
+) -> io::Result<()> {
+    loop {
+        match datagram::send(socket.as_fd(), contents, segment_size, tail, to) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // Clears the readiness that turned out to be none.
+                let _ = socket.try_io(Interest::WRITABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+                socket.writable().await?;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn send_apart(
+    socket: &UdpSocket,
+    contents: &[u8],
+    segment_size: usize,
+    to: SocketAddr,
+) -> io::Result<()> {
+    let mut outcome = Ok(());
+    for datagram in contents.chunks(segment_size) {
+        let sent = send(socket, datagram, u16::MAX, false, to).await;
+        outcome = outcome.and(sent);
+    }
+    outcome
+}
+
+/// `EIO`: the way out has no checksum offload. `EINVAL`, `EOPNOTSUPP`: too old a kernel.
+fn is_about_segments(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EOPNOTSUPP | libc::EMSGSIZE))
 }
 
 fn udp_error(port: u16, source: io::Error) -> UdpError {
@@ -115,6 +170,9 @@ fn bind_one(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     enlarge_buffers(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
+    if let Err(error) = setsockopt(&socket, sockopt::UdpGroSegment, &true) {
+        tracing::debug!(%error, "datagrams are received one by one");
+    }
     Ok(socket.into())
 }
 
@@ -136,23 +194,33 @@ mod tests {
     #[tokio::test]
     async fn both_families_share_a_port_and_datagrams_arrive() {
         let bind = || BoundSockets::bind(0).and_then(BoundSockets::watch).expect("a free port");
-        let (a, b) = (bind(), bind());
+        let (mut a, b) = (bind(), bind());
         let mut targets = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, b.port()))];
         if b.ipv6.is_some() {
             targets.push(SocketAddr::from((Ipv6Addr::LOCALHOST, b.port())));
         }
         for target in targets {
-            a.send(b"hello", target).await.expect("loopback");
-            let mut buffer = [0; 16];
-            let (length, source) = loop {
-                b.readable().await.expect("open");
-                match b.receive(&mut buffer) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    result => break result.expect("open"),
-                }
-            };
-            assert_eq!((&buffer[..length], source.port()), (&b"hello"[..], a.port()));
+            for segmentation in [Segmentation::Works, Segmentation::NeedsTail, Segmentation::Refused] {
+                a.segmentation = segmentation;
+                a.send(b"hello you", 3, target).await.expect("loopback");
+                assert_eq!(receive_text(&b, a.port(), 3).await, ["hel", "lo ", "you"], "{segmentation:?}");
+            }
         }
+    }
+
+    /// So many datagrams, a tail aside.
+    async fn receive_text(sockets: &UdpSockets, from: u16, count: usize) -> Vec<String> {
+        let (mut all, mut room) = (Vec::new(), [0; 64]);
+        while all.len() < count {
+            sockets.readable().await.expect("open");
+            let Ok(received) = sockets.receive(&mut room) else { continue };
+            assert_eq!(received.source.port(), from);
+            let datagrams = room[..received.length].chunks(received.segment_size);
+            all.extend(
+                datagrams.filter(|bytes| bytes.len() > 1).map(|bytes| String::from_utf8_lossy(bytes).into()),
+            );
+        }
+        all
     }
 
     #[tokio::test]

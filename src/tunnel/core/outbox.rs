@@ -4,17 +4,22 @@
 //! shell reads it by reference, and the arena is empty again. Datagrams of one size to one place lie side by side and form
 //! one [`Transmit`], which is the shape that UDP segmentation offload wants.
 
+mod arena;
+mod packets;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::wire::key::NodePublic;
+pub use arena::MAX_OUTBOX_BYTES;
+pub use packets::{LocalWrite, Packets};
 
-/// Bytes of one arena between two drains: a batch of 64 of the largest offloaded packets (64 KiB each).
-pub const MAX_OUTBOX_BYTES: usize = 4 << 20;
+use crate::wire::key::NodePublic;
+use arena::Arena;
+
 /// Segments of one [`Transmit`], the kernel's `UDP_MAX_SEGMENTS`.
-const MAX_SEGMENTS: usize = 64;
+pub const MAX_SEGMENTS: usize = 64;
 /// Bytes of one [`Transmit`]: what fits one UDP datagram over IPv6.
-const MAX_TRANSMIT_BYTES: usize = 65_487;
+pub const MAX_TRANSMIT_BYTES: usize = 65_487;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
@@ -32,7 +37,7 @@ pub struct Transmit<'a> {
 }
 
 impl<'a> Transmit<'a> {
-    pub fn datagrams(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub fn datagrams(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
         self.contents.chunks(self.segment_size)
     }
 }
@@ -56,7 +61,7 @@ impl Transmits {
     /// Room to write a datagram of up to `length` bytes into; `None` when the outbox is full.
     pub fn reserve(&mut self, length: usize) -> Option<&mut [u8]> {
         if self.runs.is_empty() {
-            self.arena.end = 0;
+            self.arena.clear();
         }
         self.arena.reserve(length)
     }
@@ -76,11 +81,11 @@ impl Transmits {
     /// Sends a copy of the datagram committed last to another place too; false when the outbox is full.
     #[must_use]
     pub fn commit_again(&mut self, destination: Destination, length: usize) -> bool {
-        let Some(start) = self.arena.end.checked_sub(length) else { return false };
+        let Some(start) = self.arena.end().checked_sub(length) else { return false };
         if self.reserve(length).is_none() {
             return false;
         }
-        self.arena.bytes.copy_within(start..start + length, start + length);
+        self.arena.bytes_mut().copy_within(start..start + length, start + length);
         self.commit(destination, length);
         true
     }
@@ -94,11 +99,17 @@ impl Transmits {
         true
     }
 
+    /// Bytes that wait, or waited since the last time that nothing did.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        if self.runs.is_empty() { 0 } else { self.arena.end() }
+    }
+
     pub fn poll(&mut self) -> Option<Transmit<'_>> {
         let run = self.runs.pop_front()?;
         Some(Transmit {
             destination: run.destination,
-            contents: &self.arena.bytes[run.start..run.start + run.length],
+            contents: &self.arena.bytes()[run.start..run.start + run.length],
             segment_size: run.segment_size,
         })
     }
@@ -113,76 +124,6 @@ impl Run {
             && (1..=self.segment_size).contains(&length)
             && self.length / self.segment_size < MAX_SEGMENTS
             && self.length + length <= MAX_TRANSMIT_BYTES
-    }
-}
-
-/// IP packets to the TUN.
-#[derive(Debug, Default)]
-pub struct Packets {
-    arena: Arena,
-    ranges: VecDeque<(usize, usize)>,
-}
-
-impl Packets {
-    /// Room to decrypt a packet of up to `length` bytes into; `None` when the outbox is full.
-    pub fn reserve(&mut self, length: usize) -> Option<&mut [u8]> {
-        if self.ranges.is_empty() {
-            self.arena.end = 0;
-        }
-        self.arena.reserve(length)
-    }
-
-    /// What was written into the reserved room, for a last look before [`Packets::commit`].
-    #[must_use]
-    pub fn reserved(&self, length: usize) -> &[u8] {
-        &self.arena.bytes[self.arena.end..self.arena.end + length]
-    }
-
-    /// Delivers the first `length` bytes of what was reserved.
-    pub fn commit(&mut self, length: usize) {
-        let start = self.arena.commit(length);
-        self.ranges.push_back((start, length));
-    }
-
-    /// Delivers a packet that was made elsewhere; false when the outbox is full.
-    #[must_use]
-    pub fn push(&mut self, packet: &[u8]) -> bool {
-        let Some(room) = self.reserve(packet.len()) else { return false };
-        room[..packet.len()].copy_from_slice(packet);
-        self.commit(packet.len());
-        true
-    }
-
-    pub fn poll(&mut self) -> Option<&[u8]> {
-        let (start, length) = self.ranges.pop_front()?;
-        Some(&self.arena.bytes[start..start + length])
-    }
-}
-
-/// Grows to its high-water mark and stays there; `end` is where the next write begins.
-#[derive(Debug, Default)]
-struct Arena {
-    bytes: Vec<u8>,
-    end: usize,
-}
-
-impl Arena {
-    fn reserve(&mut self, length: usize) -> Option<&mut [u8]> {
-        let needed = self.end + length;
-        if needed > MAX_OUTBOX_BYTES {
-            return None;
-        }
-        if self.bytes.len() < needed {
-            self.bytes.resize(needed, 0);
-        }
-        Some(&mut self.bytes[self.end..needed])
-    }
-
-    fn commit(&mut self, length: usize) -> usize {
-        let start = self.end;
-        self.end += length;
-        debug_assert!(self.end <= self.bytes.len(), "only what was reserved is committed");
-        start
     }
 }
 
@@ -232,18 +173,5 @@ mod tests {
         let _ = transmits.poll();
         let copy = transmits.poll().expect("the copy");
         assert_eq!((copy.destination, copy.contents), (relay, &b"hello"[..]));
-    }
-
-    #[test]
-    fn memory_is_bounded_and_used_again() {
-        let mut packets = Packets::default();
-        let mut accepted = 0;
-        while packets.push(&[7; 1280]) {
-            accepted += 1;
-        }
-        assert_eq!(accepted, MAX_OUTBOX_BYTES / 1280);
-        while packets.poll().is_some() {}
-        assert!(packets.push(&[7; 1280]));
-        assert!(packets.arena.bytes.len() <= MAX_OUTBOX_BYTES);
     }
 }

@@ -173,17 +173,32 @@ impl Session {
     /// Encrypts one IP packet of an established session into `room` (packet + [`SEAL_OVERHEAD`], at least [`MIN_ROOM`]).
     /// `padded` is scratch memory. Returns the message's length.
     pub fn seal(&mut self, packet: &[u8], padded: &mut Vec<u8>, room: &mut [u8]) -> Option<usize> {
+        let copy = |plaintext: &mut [u8]| {
+            plaintext[..packet.len()].copy_from_slice(packet);
+            packet.len()
+        };
+        self.seal_written(packet.len(), copy, padded, room)
+    }
+
+    /// As [`Session::seal`], of a packet of at most `longest` bytes that `write` writes to the memory it is given; it returns
+    /// the packet's length.
+    pub fn seal_written(
+        &mut self,
+        longest: usize,
+        write: impl FnOnce(&mut [u8]) -> usize,
+        padded: &mut Vec<u8>,
+        room: &mut [u8],
+    ) -> Option<usize> {
         if !self.established {
             return None;
         }
-        let plaintext = if packet.len().is_multiple_of(PADDING) {
-            packet
-        } else {
-            padded.clear();
-            padded.extend_from_slice(packet);
-            padded.resize(packet.len().next_multiple_of(PADDING), 0);
-            padded.as_slice()
-        };
+        let most = longest.next_multiple_of(PADDING);
+        if padded.len() < most {
+            padded.resize(most, 0);
+        }
+        let length = write(&mut padded[..most]);
+        let plaintext = &mut padded[..length.next_multiple_of(PADDING)];
+        plaintext[length..].fill(0);
         written(self.tunn.encapsulate(plaintext, room))
     }
 

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use super::drops::{DropReason, Drops};
 use super::filter::Filter;
 use super::net_map::NetMap;
-use super::outbox::{Packets, Transmit, Transmits};
+use super::offload::coalesce::Joins;
+use super::offload::segment::LocalPacket;
+use super::outbox::{LocalWrite, Packets, Transmit, Transmits};
 use super::peer::{Origin, PeerReport, PeerTable};
 use super::recent::Recent;
 use super::router::Router;
@@ -42,6 +44,8 @@ pub struct NodeSettings {
     /// The relay region of this node.
     pub home_region: i32,
     pub seed: [u8; 32],
+    /// Which packets for this machine may be joined.
+    pub joins: Joins,
 }
 
 /// What one UDP read gave: `contents` cut every `segment_size` bytes is one datagram or more (receive offload).
@@ -96,17 +100,18 @@ impl Node {
             connects: Recent::new(MAX_CONNECTS, CONNECT_LIFETIME, now),
             rng: SeededRng::new(settings.seed),
             transmits: Transmits::default(),
-            packets: Packets::default(),
+            packets: Packets::new(settings.joins),
             drops: Drops::default(),
             padded: Vec::new(),
             next_tick: None,
         }
     }
 
-    /// IP packets that this machine sends into the tailnet.
-    pub fn handle_tun<'a>(&mut self, packets: impl IntoIterator<Item = &'a [u8]>, now: Instant) {
-        for packet in packets {
-            self.send_local(packet, now);
+    /// What this machine sends into the tailnet.
+    pub fn handle_tun(&mut self, packet: LocalPacket<'_>, now: Instant) {
+        match packet {
+            LocalPacket::Single(packet) => self.send_local(packet, now),
+            LocalPacket::Super(packet) => self.send_super(&packet, now),
         }
     }
 
@@ -114,9 +119,15 @@ impl Node {
     pub fn handle_udp<'a>(&mut self, reads: impl IntoIterator<Item = Datagrams<'a>>, now: Instant) {
         for read in reads {
             let source = SocketAddr::new(read.source.ip().to_canonical(), read.source.port());
+            let mut heard = None;
             for datagram in read.contents.chunks(read.segment_size.max(1)) {
-                self.receive_datagram(datagram, source, now);
+                let sender = self.receive_datagram(datagram, source, now);
+                if sender != heard {
+                    self.send_waiting(heard, now);
+                    heard = sender;
+                }
             }
+            self.send_waiting(heard, now);
         }
     }
 
@@ -127,7 +138,8 @@ impl Node {
         now: Instant,
     ) {
         for (sender, message) in messages {
-            self.receive_relayed(message, sender, now);
+            let heard = self.receive_relayed(message, sender, now);
+            self.send_waiting(heard, now);
         }
     }
 
@@ -141,10 +153,10 @@ impl Node {
         self.own_endpoints = endpoints.iter().take(MAX_OWN_ENDPOINTS).copied().collect();
     }
 
-    /// The kernel refused to send to `address`, because there is no way there: paths to it are no longer trusted, so that
+    /// The kernel refused to send so many datagrams to `address`, because there is no way there: paths to it are no longer trusted, so that
     /// the next packets go by the relay.
-    pub fn handle_unreachable(&mut self, address: SocketAddr, now: Instant) {
-        self.drops.count(DropReason::SendFailed);
+    pub fn handle_unreachable(&mut self, address: SocketAddr, datagrams: u64, now: Instant) {
+        self.drops.add(DropReason::SendFailed, datagrams);
         self.peers.for_each(|peer| peer.path.handle_unreachable(address, now));
     }
 
@@ -175,8 +187,14 @@ impl Node {
         self.transmits.poll()
     }
 
+    /// Bytes of the datagrams that [`Node::poll_transmit`] will give.
+    #[must_use]
+    pub fn outgoing_bytes(&self) -> usize {
+        self.transmits.bytes()
+    }
+
     /// IP packets for this machine.
-    pub fn poll_tun(&mut self) -> Option<&[u8]> {
+    pub fn poll_tun(&mut self) -> Option<LocalWrite<'_>> {
         self.packets.poll()
     }
 

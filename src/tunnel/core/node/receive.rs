@@ -17,33 +17,51 @@ use crate::wire::tsmp::{REASON_ACCESS_RULES, Tsmp};
 const MAX_MESSAGE_LENGTH: usize = 1 << 16;
 
 impl Node {
-    pub(super) fn receive_datagram(&mut self, datagram: &[u8], source: SocketAddr, now: Instant) {
+    /// The peer whose session took it in: packets for that peer may no longer have to wait.
+    pub(super) fn receive_datagram(
+        &mut self,
+        datagram: &[u8],
+        source: SocketAddr,
+        now: Instant,
+    ) -> Option<PeerIndex> {
         match classify(datagram) {
-            DatagramKind::Stun | DatagramKind::Geneve => self.drops.count(DropReason::UnusedProtocol),
+            DatagramKind::WireGuard => return self.receive_message(datagram, Origin::Udp(source), now),
             DatagramKind::Disco => self.receive_disco(datagram, Origin::Udp(source), now),
-            DatagramKind::WireGuard => self.receive_message(datagram, Origin::Udp(source), now),
+            DatagramKind::Stun | DatagramKind::Geneve => self.drops.count(DropReason::UnusedProtocol),
         }
+        None
     }
 
-    pub(super) fn receive_relayed(&mut self, message: &[u8], sender: NodePublic, now: Instant) {
+    /// As [`Node::receive_datagram`].
+    pub(super) fn receive_relayed(
+        &mut self,
+        message: &[u8],
+        sender: NodePublic,
+        now: Instant,
+    ) -> Option<PeerIndex> {
         let Some(peer) = self.peers.with_key(&sender).and_then(|index| self.peers.get_mut(index)) else {
-            return self.drops.count(DropReason::RelayStranger);
+            self.drops.count(DropReason::RelayStranger);
+            return None;
         };
         peer.path.handle_relay();
-        if is_disco(message) {
-            self.receive_disco(message, Origin::Relay(sender), now);
-        } else {
-            self.receive_message(message, Origin::Relay(sender), now);
+        if !is_disco(message) {
+            return self.receive_message(message, Origin::Relay(sender), now);
         }
+        self.receive_disco(message, Origin::Relay(sender), now);
+        None
     }
 
     /// A WireGuard message, or rubbish.
-    fn receive_message(&mut self, message: &[u8], origin: Origin, now: Instant) {
+    fn receive_message(&mut self, message: &[u8], origin: Origin, now: Instant) -> Option<PeerIndex> {
         match self.open_message(message, origin, now) {
-            Ok((index, opened)) => self.take_opened(index, opened, message.len(), origin, now),
+            Ok((index, opened)) => {
+                self.take_opened(index, opened, message.len(), origin, now);
+                Some(index)
+            }
             Err(reason) => {
                 tracing::trace!(?reason, length = message.len(), "message refused");
                 self.drops.count(reason);
+                None
             }
         }
     }
@@ -95,7 +113,6 @@ impl Node {
                 self.reply(index, length, now);
             }
         }
-        self.send_waiting(index, now);
     }
 
     fn reply(&mut self, index: PeerIndex, length: usize, now: Instant) {
@@ -112,7 +129,7 @@ impl Node {
         }
         match self.filter.admit(&packet, now) {
             Ok(()) if packet.protocol == PROTOCOL_TSMP => self.receive_tsmp(index, &packet, now),
-            Ok(()) => self.packets.commit(packet.length),
+            Ok(()) => self.packets.commit(&packet),
             Err(reason) => {
                 tracing::trace!(?reason, "packet from a peer refused");
                 self.drops.count(reason);

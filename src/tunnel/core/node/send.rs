@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use super::{Connect, Node};
 use crate::tunnel::core::drops::DropReason;
+use crate::tunnel::core::offload::segment::{MAX_HEADER_LENGTH, SuperPacket};
 use crate::tunnel::core::outbox::Destination;
+use crate::tunnel::core::path::Route;
 use crate::tunnel::core::peer::{Origin, PeerIndex};
 use crate::tunnel::core::wireguard::{MIN_ROOM, SEAL_OVERHEAD, Tick};
 use crate::wire::ip::{Packet, assemble_unreachable};
@@ -12,19 +14,71 @@ use crate::wire::ip::{Packet, assemble_unreachable};
 impl Node {
     /// A packet of this machine.
     pub(super) fn send_local(&mut self, bytes: &[u8], now: Instant) {
-        let Ok(packet) = Packet::parse(bytes) else {
-            return self.drops.count(DropReason::LocalMalformed);
-        };
+        match self.route_local(bytes, now) {
+            Ok((index, length)) => self.send_packet(index, &bytes[..length], now),
+            Err(reason) => self.drops.count(reason),
+        }
+    }
+
+    /// Many packets of this machine at once.
+    pub(super) fn send_super(&mut self, packet: &SuperPacket<'_>, now: Instant) {
+        let mut head = [0; MAX_HEADER_LENGTH + 1];
+        let length = packet.head(&mut head);
+        match self.route_local(&head[..length], now) {
+            Ok((index, _)) => self.send_segments(index, packet, now),
+            Err(reason) => self.drops.add(reason, packet.count() as u64),
+        }
+    }
+
+    /// Whom a packet of this machine is for, and its length by its own header; what its answers need is remembered.
+    fn route_local(&mut self, bytes: &[u8], now: Instant) -> Result<(PeerIndex, usize), DropReason> {
+        let packet = Packet::parse(bytes).map_err(|_| DropReason::LocalMalformed)?;
         let bytes = &bytes[..packet.length];
         if !self.filter.is_local(packet.source) {
-            return self.drops.count(DropReason::LocalSource);
+            return Err(DropReason::LocalSource);
         }
         let Some(index) = self.router.lookup(packet.destination) else {
-            return self.refuse_unrouted(bytes, &packet);
+            self.refuse_unrouted(bytes, &packet);
+            return Err(DropReason::NoRoute);
         };
         self.filter.note_outgoing(&packet, now);
         self.note_connect(bytes, &packet, now);
-        self.send_packet(index, bytes, now);
+        Ok((index, packet.length))
+    }
+
+    /// Cuts and encrypts; by one route, because all of it leaves at once.
+    fn send_segments(&mut self, index: PeerIndex, packet: &SuperPacket<'_>, now: Instant) {
+        let Some(peer) = self.peers.get_mut(index) else { return };
+        if !peer.session().is_some_and(|session| session.is_established()) {
+            return self.send_unsealed(index, packet, now);
+        }
+        self.next_tick.get_or_insert(now + super::TICK_INTERVAL);
+        let route = peer.path.route(now);
+        for number in 0..packet.count() {
+            match self.seal_segment(index, packet, number) {
+                Some(length) => self.commit(index, route, length),
+                None => self.drops.count(DropReason::OutboxFull),
+            }
+        }
+        if route.discover {
+            self.discover(index, now);
+        }
+    }
+
+    fn seal_segment(&mut self, index: PeerIndex, packet: &SuperPacket<'_>, number: usize) -> Option<usize> {
+        let longest = packet.longest();
+        let room = self.transmits.reserve((longest + SEAL_OVERHEAD).max(MIN_ROOM))?;
+        let session = self.peers.get_mut(index)?.session()?;
+        session.seal_written(longest, |room| packet.write(number, room), &mut self.padded, room)
+    }
+
+    /// Without a session the packets wait one by one.
+    fn send_unsealed(&mut self, index: PeerIndex, packet: &SuperPacket<'_>, now: Instant) {
+        let mut room = vec![0; packet.longest()];
+        for number in 0..packet.count() {
+            let length = packet.write(number, &mut room);
+            self.send_packet(index, &room[..length], now);
+        }
     }
 
     /// Encrypts and sends a packet, or lets it wait for a handshake that is begun for it.
@@ -56,6 +110,15 @@ impl Node {
     pub(super) fn dispatch(&mut self, index: PeerIndex, length: usize, now: Instant) {
         let Some(peer) = self.peers.get_mut(index) else { return };
         let route = peer.path.route(now);
+        self.commit(index, route, length);
+        if route.discover {
+            self.discover(index, now);
+        }
+    }
+
+    /// Sends what stands in the reserved room by `route`.
+    fn commit(&mut self, index: PeerIndex, route: Route, length: usize) {
+        let Some(peer) = self.peers.get_mut(index) else { return };
         let relay = Destination::Relay(peer.key);
         match (route.direct, route.relay) {
             (Some(address), is_doubled) => {
@@ -74,9 +137,6 @@ impl Node {
             }
             (None, false) => self.drops.count(DropReason::NoPath),
         }
-        if route.discover {
-            self.discover(index, now);
-        }
     }
 
     /// Sends a message that a session wrote elsewhere.
@@ -91,7 +151,8 @@ impl Node {
     }
 
     /// After a message opened the way: what boringtun kept, then the packets that waited.
-    pub(super) fn send_waiting(&mut self, index: PeerIndex, now: Instant) {
+    pub(super) fn send_waiting(&mut self, peer: Option<PeerIndex>, now: Instant) {
+        let Some(index) = peer else { return };
         while let Some(length) = self.next_kept(index) {
             self.dispatch(index, length, now);
         }
@@ -138,7 +199,6 @@ impl Node {
 
     /// Tells this machine that nobody has the address, so that a connection attempt fails now and not by time-out.
     fn refuse_unrouted(&mut self, bytes: &[u8], packet: &Packet) {
-        self.drops.count(DropReason::NoRoute);
         if let Some(error) = assemble_unreachable(bytes, packet) {
             self.deliver(&error);
         }

@@ -5,6 +5,7 @@
 //! 100 and 60.
 
 pub mod coalesce;
+pub mod kernel;
 pub mod segment;
 pub mod transport;
 pub mod vnet_header;

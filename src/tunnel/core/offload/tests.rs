@@ -143,7 +143,9 @@ proptest! {
     fn what_is_cut_and_joined_is_what_it_was(flow in flow()) {
         let (header, bytes) = flow.super_packet();
         let packets = cut(&header, &bytes);
-        packets.iter().for_each(|packet| assert_whole(packet));
+        for packet in &packets {
+            assert_whole(packet);
+        }
         prop_assert_eq!(packets.len(), flow.payload.len().div_ceil(usize::from(SIZE)));
         let joined = join(&packets);
         prop_assert_eq!(joined.len(), 1);

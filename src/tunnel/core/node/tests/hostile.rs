@@ -8,6 +8,7 @@ use super::simulation::{A, B, World, udp};
 use crate::base::rng::SeededRng;
 use crate::tunnel::core::drops::DropReason;
 use crate::tunnel::core::node::Datagrams;
+use crate::tunnel::core::offload::segment::LocalPacket;
 use crate::tunnel::core::outbox::MAX_OUTBOX_BYTES;
 use crate::wire::disco::{self, DiscoBox, Message, TxId};
 use crate::wire::key::NodePublic;
@@ -56,9 +57,9 @@ proptest! {
         for input in &inputs {
             node.handle_udp([Datagrams { segment_size, ..datagram(input) }], now);
             node.handle_relay([(peer, input.as_slice()), (NodePublic::default(), input.as_slice())], now);
-            node.handle_tun([input.as_slice()], now);
+            node.handle_tun(LocalPacket::Single(input), now);
         }
-        prop_assert!(node.poll_tun().is_none_or(|packet| packet.len() < 100), "at most ICMP errors");
+        prop_assert!(node.poll_tun().is_none_or(|packet| packet.parts().all(|part| part.len() < 100)), "at most ICMP errors");
     }
 
     #[test]
@@ -109,7 +110,7 @@ fn oversized_input_is_dropped_and_counted() {
     node.handle_udp([datagram(&huge[..65_507])], now);
     assert_eq!(node.drops().of(DropReason::WireGuardSession), 1);
     huge[0] = 0x45;
-    node.handle_tun([huge.as_slice()], now);
+    node.handle_tun(LocalPacket::Single(&huge), now);
     assert_eq!(node.drops().of(DropReason::LocalMalformed), 1);
 }
 
@@ -120,7 +121,9 @@ fn a_shell_that_never_drains_costs_bounded_memory() {
     let now = world.now;
     let packet = udp(A);
     let rounds = 2 * MAX_OUTBOX_BYTES / packet.len();
-    world.sides[A].node.handle_tun(std::iter::repeat_n(packet.as_slice(), rounds), now);
+    for _ in 0..rounds {
+        world.sides[A].node.handle_tun(LocalPacket::Single(&packet), now);
+    }
     assert!(world.sides[A].node.drops().of(DropReason::OutboxFull) > 0);
     let mut bytes = 0;
     while let Some(transmit) = world.sides[A].node.poll_transmit() {

@@ -7,6 +7,8 @@ use ipnet::IpNet;
 
 use crate::base::rng::SeededRng;
 use crate::tunnel::core::node::{Datagrams, Node, NodeSettings};
+use crate::tunnel::core::offload::coalesce::Joins;
+use crate::tunnel::core::offload::segment::LocalPacket;
 use crate::tunnel::core::outbox::Destination;
 use crate::tunnel::core::path::PathState;
 use crate::wire::control::{self, FilterRule, MapResponse, NetPortRange, NodeId, PeerChange, PortRange};
@@ -112,7 +114,7 @@ impl World {
     /// `side`'s machine sends `packet`, and everything that follows at once happens.
     pub fn send(&mut self, side: usize, packet: &[u8]) {
         let now = self.now;
-        self.sides[side].node.handle_tun([packet], now);
+        self.sides[side].node.handle_tun(LocalPacket::Single(packet), now);
         self.settle();
     }
 
@@ -183,7 +185,7 @@ impl World {
             }
         }
         while let Some(packet) = other.node.poll_tun() {
-            other.delivered.push(packet.to_vec());
+            other.delivered.push(packet.parts().collect::<Vec<_>>().concat());
         }
         count
     }
@@ -202,6 +204,7 @@ impl Side {
             disco_key: disco_key.clone(),
             home_region: 999,
             seed: rng.bytes(),
+            joins: Joins { tcp: true, udp: true },
         };
         let lan = SocketAddr::from(([192, 168, 1, [1, 2][side]], 41641));
         let mut node = Node::new(&settings, now);

@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::simulation::{A, B, CLOSED_PORT, OPEN_PORT, World, syn, tailnet_address, udp};
 use crate::base::rng::SeededRng;
 use crate::tunnel::core::drops::DropReason;
+use crate::tunnel::core::offload::segment::LocalPacket;
 use crate::tunnel::core::path::{PathState, SESSION_ACTIVE_TIMEOUT, TRUST_DURATION};
 use crate::tunnel::core::peer::MAX_WAITING_PACKETS;
 use crate::wire::control::{MapResponse, NodeId, PeerChange};
@@ -186,8 +187,9 @@ fn an_address_of_nobody_is_unreachable_at_once() {
     let nobody: IpAddr = "100.64.9.9".parse().expect("literal");
     let packet = assemble(tailnet_address(A), nobody, PROTOCOL_UDP, &[0; 8]).expect("one family");
     let now = world.now;
-    world.sides[A].node.handle_tun([packet.as_slice()], now);
-    let error = Packet::parse(world.sides[A].node.poll_tun().expect("an ICMP error")).expect("well formed");
+    world.sides[A].node.handle_tun(LocalPacket::Single(&packet), now);
+    let error = world.sides[A].node.poll_tun().expect("an ICMP error");
+    let error = Packet::parse(error.parts().next().expect("a part")).expect("well formed");
     assert_eq!(error.transport, Transport::Icmp(IcmpKind::Error));
     assert_eq!(drops(&world, A, DropReason::NoRoute), 1);
 }
@@ -197,7 +199,9 @@ fn packets_wait_for_a_handshake_within_bounds() {
     let mut world = World::without_endpoints();
     let now = world.now;
     let packet = udp(A);
-    world.sides[A].node.handle_tun(std::iter::repeat_n(packet.as_slice(), 1000), now);
+    for _ in 0..1000 {
+        world.sides[A].node.handle_tun(LocalPacket::Single(&packet), now);
+    }
     assert_eq!(drops(&world, A, DropReason::HandshakeQueue), 1000 - MAX_WAITING_PACKETS as u64);
     world.settle();
     assert_eq!(world.sides[B].delivered.len(), MAX_WAITING_PACKETS);

@@ -1,0 +1,142 @@
+//! UDP with segmentation offload: many datagrams of one size by one system call, both ways.
+
+use std::io;
+use std::mem::size_of;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use socket2::{SockAddr, SockAddrStorage};
+
+/// Room for one control message of an `int`, aligned as `cmsghdr` must be.
+type Control = [u64; 4];
+
+/// Sends `contents` to `to`, cut every `segment_size` bytes into datagrams (`UDP_SEGMENT`), the last perhaps shorter, and with
+/// `tail` a zero byte more, which is a datagram of its own when the cut leaves nothing over. Without a cut or a tail it is one ordinary datagram. Errors are those of
+/// `sendmsg`; `EIO` says that the way out cannot take segments.
+pub fn send(
+    socket: BorrowedFd<'_>,
+    contents: &[u8],
+    segment_size: u16,
+    tail: bool,
+    to: SocketAddr,
+) -> io::Result<()> {
+    let address = SockAddr::from(to);
+    let zero = [0_u8];
+    let part =
+        |bytes: &[u8]| libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut parts = [part(contents), part(&zero)];
+    let mut control: Control = [0; 4];
+    // SAFETY: all-zero is a valid `msghdr`: null pointers with lengths of 0.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_name = address.as_ptr().cast_mut().cast();
+    message.msg_namelen = address.len();
+    message.msg_iov = parts.as_mut_ptr();
+    message.msg_iovlen = if tail { 2 } else { 1 };
+    if tail || contents.len() > usize::from(segment_size) {
+        // SAFETY: `CMSG_SPACE` only computes.
+        message.msg_controllen = unsafe { libc::CMSG_SPACE(2) } as _;
+        message.msg_control = control.as_mut_ptr().cast();
+        // SAFETY: the control buffer is aligned, zeroed, longer than `CMSG_SPACE(2)`, and alive: there is a first header, whose
+        // data has room for two bytes.
+        unsafe {
+            let header = libc::CMSG_FIRSTHDR(&raw const message);
+            (*header).cmsg_level = libc::SOL_UDP;
+            (*header).cmsg_type = libc::UDP_SEGMENT;
+            (*header).cmsg_len = libc::CMSG_LEN(2) as _;
+            libc::CMSG_DATA(header).cast::<u16>().write_unaligned(segment_size);
+        }
+    }
+    // SAFETY: name, parts and control point to memory that outlives the call, with their true lengths; `sendmsg` only reads it.
+    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// What one receive gave: `length` bytes, every `segment_size` of them a datagram of the same sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    pub length: usize,
+    pub segment_size: usize,
+    pub source: SocketAddr,
+}
+
+/// Receives into `room` without waiting; with `UDP_GRO` set on the socket perhaps many datagrams. What does not fit is cut
+/// off. Errors are those of `recvmsg`.
+pub fn receive(socket: BorrowedFd<'_>, room: &mut [u8]) -> io::Result<Received> {
+    let mut name = SockAddrStorage::zeroed();
+    let mut part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+    let mut control: Control = [0; 4];
+    // SAFETY: all-zero is a valid `msghdr`: null pointers with lengths of 0.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_name = (&raw mut name).cast();
+    message.msg_namelen = name.size_of();
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of::<Control>() as _;
+    // SAFETY: name, part and control point to memory that outlives the call, with their true lengths; nobody else uses it.
+    let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
+    let length = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: `recvmsg` wrote an address of `msg_namelen` bytes, at most the size of the storage.
+    let source = unsafe { SockAddr::new(name, message.msg_namelen) };
+    let source = source.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+    Ok(Received { length, segment_size: segment_size(&message).unwrap_or(length), source })
+}
+
+fn segment_size(message: &libc::msghdr) -> Option<usize> {
+    // SAFETY: `recvmsg` left `msg_control` and `msg_controllen` describing whole control messages, in a buffer that is alive
+    // and aligned; the macros go no further than that.
+    unsafe {
+        let mut header = libc::CMSG_FIRSTHDR(message);
+        while !header.is_null() {
+            if (*header).cmsg_level == libc::SOL_UDP && (*header).cmsg_type == libc::UDP_GRO {
+                let size = libc::CMSG_DATA(header).cast::<libc::c_int>().read_unaligned();
+                return usize::try_from(size).ok().filter(|size| *size > 0);
+            }
+            header = libc::CMSG_NXTHDR(message, header);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    fn pair() -> (UdpSocket, UdpSocket) {
+        let bind = || UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        (bind(), bind())
+    }
+
+    #[test]
+    fn segments_arrive_as_datagrams_and_a_tail_behind_them() {
+        let (a, b) = pair();
+        let to = b.local_addr().expect("bound");
+        send(a.as_fd(), &[7; 300], 100, true, to).expect("loopback takes segments");
+        send(a.as_fd(), b"one", 3, false, to).expect("loopback");
+        let lengths: Vec<_> = (0..5)
+            .map(|_| {
+                let received = receive(b.as_fd(), &mut [0; 512]).expect("it is there");
+                assert_eq!(received.source, a.local_addr().expect("bound"));
+                assert_eq!(received.segment_size, received.length);
+                received.length
+            })
+            .collect();
+        assert_eq!(lengths, [100, 100, 100, 1, 3]);
+        let none = receive(b.as_fd(), &mut [0; 512]).expect_err("nothing is left");
+        assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn receive_offload_tells_the_size_of_the_segments() {
+        let (a, b) = pair();
+        nix::sys::socket::setsockopt(&b, nix::sys::socket::sockopt::UdpGroSegment, &true)
+            .expect("a kernel of this decade");
+        let to = b.local_addr().expect("bound");
+        send(a.as_fd(), &[7; 250], 100, false, to).expect("loopback takes segments");
+        let received = receive(b.as_fd(), &mut [0; 512]).expect("it is there");
+        assert_eq!((received.length, received.segment_size), (250, 100));
+    }
+}
