@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -15,6 +16,9 @@ use crate::sys::datagram::{self, Received};
 /// Asked of the kernel for each direction: 30 ms at 2 Gbit/s, while this process is busy elsewhere.
 const BUFFER_BYTES: usize = 7 << 20;
 
+/// For a full buffer to have room again: a seventieth of it at 1 Gbit/s.
+const DRAIN: Duration = Duration::from_millis(1);
+
 /// The environment's fault.
 #[derive(Debug, thiserror::Error)]
 pub enum UdpError {
@@ -26,28 +30,35 @@ pub enum UdpError {
 
 /// Bound, and not waited for yet.
 pub struct BoundSockets {
-    ipv4: std::net::UdpSocket,
+    ipv4: Pair<std::net::UdpSocket>,
     /// `None` where the kernel has no IPv6.
-    ipv6: Option<std::net::UdpSocket>,
+    ipv6: Option<Pair<std::net::UdpSocket>>,
     port: u16,
 }
 
 pub struct UdpSockets {
-    ipv4: UdpSocket,
+    ipv4: Pair<UdpSocket>,
     /// `None` where the kernel has no IPv6.
-    ipv6: Option<UdpSocket>,
+    ipv6: Option<Pair<UdpSocket>>,
     port: u16,
     segmentation: Segmentation,
+}
+
+/// Two sockets of one address and port. Nobody waits for the one that sends: the kernel wakes whoever waits for a socket once
+/// for each datagram that has left it, also when all that is waited for is datagrams that come.
+struct Pair<R> {
+    receiving: R,
+    sending: std::net::UdpSocket,
 }
 
 impl BoundSockets {
     /// Binds `port` in both families on all addresses; 0 chooses one.
     pub fn bind(port: u16) -> Result<Self, UdpError> {
-        let ipv4 = bind_one(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
+        let ipv4 = bind_pair(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
             .map_err(|error| udp_error(port, error))?;
-        let port = ipv4.local_addr().map_err(|error| udp_error(port, error))?.port();
-        let ipv6 = match bind_one(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
-            Ok(socket) => Some(socket),
+        let port = ipv4.receiving.local_addr().map_err(|error| udp_error(port, error))?.port();
+        let ipv6 = match bind_pair(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
+            Ok(pair) => Some(pair),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(udp_error(port, error)),
             Err(error) => {
                 tracing::warn!(%error, "the tunnel is reached by IPv4 only");
@@ -59,7 +70,10 @@ impl BoundSockets {
 
     /// Lets the current runtime wait for datagrams.
     pub fn watch(self) -> Result<UdpSockets, UdpError> {
-        let watch = |socket| UdpSocket::from_std(socket).map_err(|error| udp_error(self.port, error));
+        let watch = |Pair { receiving, sending }| {
+            let receiving = UdpSocket::from_std(receiving).map_err(|error| udp_error(self.port, error))?;
+            Ok::<_, UdpError>(Pair { receiving, sending })
+        };
         let ipv6 = self.ipv6.map(watch).transpose()?;
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let segmentation = Segmentation::of_kernel(&release);
@@ -75,17 +89,19 @@ impl UdpSockets {
 
     /// Waits until [`UdpSockets::receive`] may have a datagram.
     pub async fn readable(&self) -> io::Result<()> {
-        let Some(ipv6) = &self.ipv6 else { return self.ipv4.readable().await };
+        let Some(ipv6) = &self.ipv6 else { return self.ipv4.receiving.readable().await };
         tokio::select! {
-            result = self.ipv4.readable() => result,
-            result = ipv6.readable() => result,
+            result = self.ipv4.receiving.readable() => result,
+            result = ipv6.receiving.readable() => result,
         }
     }
 
     /// Reads datagrams of one sender; `WouldBlock` when there are none. What does not fit `room` is cut off.
     pub fn receive(&self, room: &mut [u8]) -> io::Result<Received> {
-        match (receive(&self.ipv4, room), &self.ipv6) {
-            (Err(error), Some(ipv6)) if error.kind() == io::ErrorKind::WouldBlock => receive(ipv6, room),
+        match (receive(&self.ipv4.receiving, room), &self.ipv6) {
+            (Err(error), Some(ipv6)) if error.kind() == io::ErrorKind::WouldBlock => {
+                receive(&ipv6.receiving, room)
+            }
             (result, _) => result,
         }
     }
@@ -94,8 +110,8 @@ impl UdpSockets {
     pub async fn send(&mut self, contents: &[u8], segment_size: usize, to: SocketAddr) -> io::Result<()> {
         let plan = self.segmentation.plan(contents.len(), segment_size);
         let socket = match to {
-            SocketAddr::V4(_) => &self.ipv4,
-            SocketAddr::V6(_) => self.ipv6.as_ref().ok_or(io::ErrorKind::AddrNotAvailable)?,
+            SocketAddr::V4(_) => &self.ipv4.sending,
+            SocketAddr::V6(_) => &self.ipv6.as_ref().ok_or(io::ErrorKind::AddrNotAvailable)?.sending,
         };
         let (Plan::Together { tail }, Ok(size)) = (plan, u16::try_from(segment_size)) else {
             return send_apart(socket, contents, segment_size, to).await;
@@ -116,7 +132,7 @@ fn receive(socket: &UdpSocket, room: &mut [u8]) -> io::Result<Received> {
 }
 
 async fn send(
-    socket: &UdpSocket,
+    socket: &std::net::UdpSocket,
     contents: &[u8],
     segment_size: u16,
     tail: bool,
@@ -126,9 +142,7 @@ async fn send(
         match datagram::send(socket.as_fd(), contents, segment_size, tail, to) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // Clears the readiness that turned out to be none.
-                let _ = socket.try_io(Interest::WRITABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
-                socket.writable().await?;
+                tokio::time::sleep(DRAIN).await;
             }
             result => return result,
         }
@@ -136,7 +150,7 @@ async fn send(
 }
 
 async fn send_apart(
-    socket: &UdpSocket,
+    socket: &std::net::UdpSocket,
     contents: &[u8],
     segment_size: usize,
     to: SocketAddr,
@@ -162,18 +176,32 @@ fn udp_error(port: u16, source: io::Error) -> UdpError {
     }
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+/// The kernel gives what comes to the socket bound last (`udp4_lib_lookup2` takes the first of the best, and new ones stand in
+/// front): the receiving one. The address is taken for both alone: before and after, nobody may share it.
+fn bind_pair(address: SocketAddr) -> io::Result<Pair<std::net::UdpSocket>> {
+    let sending = open_one(address)?;
+    sending.bind(&address.into())?;
+    let address = sending.local_addr()?;
+    sending.set_reuse_address(true)?;
+    let receiving = open_one(address.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?)?;
+    receiving.set_reuse_address(true)?;
+    receiving.bind(&address)?;
+    sending.set_reuse_address(false)?;
+    receiving.set_reuse_address(false)?;
+    if let Err(error) = setsockopt(&receiving, sockopt::UdpGroSegment, &true) {
+        tracing::debug!(%error, "datagrams are received one by one");
+    }
+    Ok(Pair { receiving: receiving.into(), sending: sending.into() })
+}
+
+fn open_one(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     enlarge_buffers(&socket)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    if let Err(error) = setsockopt(&socket, sockopt::UdpGroSegment, &true) {
-        tracing::debug!(%error, "datagrams are received one by one");
-    }
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// Beyond the system's limit where this process may, up to the limit elsewhere.
@@ -228,5 +256,9 @@ mod tests {
         let first = BoundSockets::bind(0).expect("a free port");
         let error = BoundSockets::bind(first.port).err().expect("taken");
         assert!(error.to_string().contains(&first.port.to_string()));
+        let sharing = Socket::new(Domain::IPV4, Type::DGRAM, None).expect("a socket");
+        sharing.set_reuse_address(true).expect("an open socket");
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, first.port));
+        assert!(sharing.bind(&address.into()).is_err(), "nobody gets our datagrams");
     }
 }
