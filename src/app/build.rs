@@ -19,7 +19,7 @@ use super::pulse::{self, Pace};
 use super::resident::{Certificates, Coordinator};
 use super::state::{self, Opened};
 use super::surroundings::Surroundings;
-use super::{AppError, descriptors, lan, monitor, policy, reload};
+use super::{AppError, descriptors, lan, monitor, policy, processor, reload};
 use crate::base::rng::SeededRng;
 use crate::base::roll_call::RollCall;
 use crate::base::wall_time::WallTime;
@@ -311,6 +311,7 @@ impl Site {
                 external_account: acme.external_account.clone(),
             }),
             loops: self.loops.clone(),
+            processor: processor::find(),
             health: self.health.clone(),
             ..EdgeSettings::new(self.model.edge.clone(), self.rng.bytes())
         }

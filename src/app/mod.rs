@@ -10,6 +10,7 @@ mod join;
 mod lan;
 pub mod monitor;
 mod policy;
+mod processor;
 pub mod pulse;
 mod raise;
 mod reload;

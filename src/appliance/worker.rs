@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use super::core::lines::Lines;
 use super::settings::{Settings, WORKER_ID};
 use crate::sys::privileges::{self, NET_ADMIN, NET_BIND_SERVICE, Privileges};
-use crate::wire::supervision::{DESCRIPTOR, FromInit, FromWorker, LINE_MAX};
+use crate::wire::supervision::{DESCRIPTOR, FromInit, FromWorker, LINE_MAX, NO_AES};
 
 /// Files and sockets that the worker may have open.
 const FILES_MAX: u64 = 65_536;
@@ -46,14 +46,17 @@ pub fn privileges(inherit: Option<RawFd>) -> Privileges {
 }
 
 impl Worker {
-    /// Starts the worker without root, with the state in `data`.
-    pub fn start(settings: &Settings) -> io::Result<Self> {
+    /// Starts the worker without root, with the state in `data`; `no_aes` as in [`Options`](super::core::options::Options).
+    pub fn start(settings: &Settings, no_aes: bool) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         let (reader, writer) = io::pipe()?;
         let mut command = Command::new(&settings.program);
         command.arg("serve").arg("--config").arg(&settings.config);
         command.arg("--state").arg(settings.data.join("state")).current_dir("/").env_clear();
         command.env(DESCRIPTOR, theirs.as_raw_fd().to_string());
+        if no_aes {
+            command.env(NO_AES, "1");
+        }
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
         privileges::confine(&mut command, privileges(Some(theirs.as_raw_fd())));
         let child = command.spawn()?;

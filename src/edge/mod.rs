@@ -39,6 +39,7 @@ use crate::health::catalogue::NOT_LISTENING;
 use acme_client::AcmeClient;
 use core::acme_order::NameStanding;
 use core::certificate::is_public;
+use core::cipher_order::CipherOrder;
 use core::host_route::SiteTable;
 use core::listen_plan::{self, Door, OwnPorts};
 use core::route::EdgeConfig;
@@ -263,7 +264,10 @@ fn share(
     let (tasks, drain, abort) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
     let proxy = Proxy::new(metrics.clone(), SeededRng::new(fork(rng)), tasks.clone(), abort.clone());
     let front = Arc::new(Front::new(resident, proxy, metrics.clone(), settings.https_port));
-    let tls = TlsAcceptor::from(Arc::new(tls::server_config(certificates.clone())?));
+    let tls = TlsAcceptor::from(Arc::new(tls::server_config(
+        certificates.clone(),
+        CipherOrder::of(settings.processor),
+    )?));
     let loops = settings.loops.clone();
     Ok(Shared { front, certificates, tls, metrics, loops, tasks, drain, abort })
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
+use super::core::cipher_order::Processor;
 use super::core::external_account::ExternalAccount;
 use super::core::listen_plan::{OwnPorts, sockets};
 use super::core::route::{EdgeConfig, Transport};
@@ -43,6 +44,8 @@ pub struct EdgeSettings {
     pub udp_flows: usize,
     /// Where the loops of the edge show that they turn.
     pub loops: RollCall,
+    /// What TLS prefers hangs on it.
+    pub processor: Processor,
     /// Fresh random bytes for back-off jitter.
     pub seed: [u8; 32],
     /// Where ports that cannot be opened and certificates that cannot be had are told.
@@ -64,6 +67,7 @@ impl EdgeSettings {
             connections: CONNECTIONS,
             udp_flows: UDP_FLOWS,
             loops: RollCall::default(),
+            processor: Processor { has_aes: true },
             seed,
             health: Health::default(),
         }

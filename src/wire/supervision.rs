@@ -10,6 +10,9 @@ pub const LINE_MAX: usize = 256 * 1024;
 /// Environment variable that names the worker's end, a descriptor number.
 pub const DESCRIPTOR: &str = "GENKAN_INIT_FD";
 
+/// The environment variable by which a worker takes its processor for one without AES instructions.
+pub const NO_AES: &str = "GENKAN_NO_AES";
+
 /// From the worker. PID 1 trusts none of it further than the type says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

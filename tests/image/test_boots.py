@@ -8,7 +8,7 @@ from typing import Iterator
 
 import pytest
 
-from tests.lab import layout
+from tests.lab import layout, tls
 from tests.lab.card import Card
 from tests.lab.processes import run
 from tests.lab.qemu import Virtual
@@ -71,6 +71,19 @@ def test_as_flashed(bench: Bench) -> None:
     told(card, layout.GATEWAY, "ready", "PUB-04")
     assert not machine.errors(), machine.errors()
     assert not bench.codes() & {"CFG-01", "DATA-01", "DATA-02", "BOX-03", "NET-01"}
+
+
+def test_without_aes_instructions(bench: Bench) -> None:
+    """As on a Pi 4: ChaCha20 whatever the client prefers. With them the client's order counts."""
+    seen = {}
+    for words in ("", "genkan.no_aes=1"):
+        machine = bench.boot(bench.card(), append=words)
+        bench.wait_ready(machine)
+        agree = lambda order: tls.negotiated(bench.network.router, layout.GATEWAY, "hs.example.com", order)
+        seen[words] = [agree(tls.AES_FIRST), agree(tls.CHACHA_FIRST)]
+        machine.shut_down()
+    aes, chacha = "TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"
+    assert seen == {"": [aes, chacha], "genkan.no_aes=1": [chacha, chacha]}
 
 
 def test_without_a_router_and_with_a_late_one(bench: Bench) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Callable
 
 import pytest
 
-from . import layout, visits
+from . import layout, tls, visits
 from .capture import marker
 from .lab import Lab
 from .machines import Machine
@@ -37,16 +38,16 @@ def say_by_datagram(lab: Lab, text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("machine", "say", "tls"),
+    ("machine", "say", "encrypted"),
     [("a", say_by_https, True), ("b", say_by_api, True), ("b", say_by_sql, False), ("c", say_by_datagram, False)],
 )
-def test_nothing_said_is_readable_on_the_lan(lab: Lab, machine: str, say: Callable[[Lab, str], str], tls: bool) -> None:
+def test_nothing_said_is_readable_on_the_lan(lab: Lab, machine: str, say: Callable[[Lab, str], str], encrypted: bool) -> None:
     target = lab.machines[machine]
     text = marker()
     say(lab, marker())
     before = _traffic(lab, target)
     # From the router to the gateway a stranger's own words run as he sent them; past the gateway they must not be readable.
-    with lab.lan_capture("" if tls else f"not host {layout.STRANGER}") as wire, lab.capture(target.space, "tailscale0") as inside:
+    with lab.lan_capture("" if encrypted else f"not host {layout.STRANGER}") as wire, lab.capture(target.space, "tailscale0") as inside:
         assert text in say(lab, text)
 
     assert inside.has(text), "the control saw no marker on the machine's own TUN: this test would prove nothing"
@@ -109,3 +110,14 @@ def test_a_stranger_sees_no_metrics(lab: Lab) -> None:
     assert lab.gateway.metrics()
     refused = lab.stranger.run("curl", "-sS", "--max-time", 3, "http://example.com:9090/metrics", check=False)
     assert not refused.ok
+
+
+@pytest.mark.parametrize("version", ["tls1_2", "tls1_3"])
+def test_a_visitor_who_comes_back_resumes_the_session(lab: Lab, version: str, tmp_path: Path) -> None:
+    assert tls.resumes(lab.stranger, layout.HOUSE, "app.example.com", tmp_path / "session", version)
+
+
+def test_the_visitors_order_of_ciphers_counts_where_aes_is_fast(lab: Lab) -> None:
+    agree = lambda order: tls.negotiated(lab.stranger, layout.HOUSE, "app.example.com", order)
+    assert agree(tls.AES_FIRST) == "TLS_AES_128_GCM_SHA256"
+    assert agree(tls.CHACHA_FIRST) == "TLS_CHACHA20_POLY1305_SHA256"

@@ -18,6 +18,8 @@ pub struct Options {
     /// `genkan.guest=1`: others use this kernel too, so what belongs to the machine as a whole is left alone: the kernel's
     /// settings and clock, watchdog, lights, records of crashes.
     pub is_guest: bool,
+    /// `genkan.no_aes=1`: the edge chooses its ciphers as on a processor without AES instructions, such as a Pi 4's.
+    pub no_aes: bool,
     /// Words of ours that mean nothing.
     pub unknown: Vec<String>,
 }
@@ -44,6 +46,7 @@ impl Options {
             "card" => self.card = Some(device(value)?.to_owned()),
             "boot_fs" => file_system(value)?.clone_into(&mut self.boot_fs),
             "guest" => self.is_guest = flag(value)?,
+            "no_aes" => self.no_aes = flag(value)?,
             _ => return None,
         }
         Some(())
@@ -59,6 +62,7 @@ impl Default for Options {
             boot_fs: "vfat".to_owned(),
             patience: None,
             is_guest: false,
+            no_aes: false,
             unknown: Vec::new(),
         }
     }

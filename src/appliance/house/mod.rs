@@ -50,6 +50,7 @@ pub enum Ending {
 /// The running box.
 pub struct House {
     settings: Settings,
+    no_aes: bool,
     journal: Journal,
     parts: Parts,
     signals: SignalFd,
@@ -142,6 +143,7 @@ impl House {
             status_file: OwnerFile::new(text(STATUS)),
             join_file: OwnerFile::new(text(JOIN)),
             key_file: OwnerFile::new(text(API_KEY)),
+            no_aes: booted.options.no_aes,
             settings,
             journal,
             parts,

@@ -114,7 +114,7 @@ impl House {
     }
 
     fn start_worker(&mut self, now: Instant) {
-        match Worker::start(&self.settings) {
+        match Worker::start(&self.settings, self.no_aes) {
             Ok(worker) => {
                 tracing::info!(pid = worker.pid().as_raw(), "the worker starts");
                 self.worker = Some(Life { worker, ready: None, is_mute: false });

@@ -3,6 +3,7 @@
 pub mod acme_order;
 pub mod balance;
 pub mod certificate;
+pub mod cipher_order;
 pub mod dispatch;
 pub mod external_account;
 pub mod headers;

@@ -10,6 +10,7 @@ use super::*;
 use crate::base::ceilings::Ceilings;
 use crate::base::rng::SeededRng;
 use crate::base::roll_call::RollCall;
+use crate::edge::core::cipher_order::{CipherOrder, Processor};
 use crate::edge::core::route::EdgeConfig;
 use crate::edge::http_metrics::HttpMetrics;
 use crate::edge::http_proxy::Proxy;
@@ -56,7 +57,10 @@ fn shared() -> Shared {
     let (tasks, drain, abort) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
     let proxy = Proxy::new(metrics.clone(), SeededRng::new([0; 32]), tasks.clone(), abort.clone());
     let front = Front::new(Arc::new(Hello), proxy, metrics.clone(), 443);
-    let tls = TlsAcceptor::from(Arc::new(tls::server_config(certificates.clone()).expect("configured")));
+    let tls = TlsAcceptor::from(Arc::new(
+        tls::server_config(certificates.clone(), CipherOrder::of(Processor { has_aes: true }))
+            .expect("configured"),
+    ));
     Shared {
         front: Arc::new(front),
         certificates,

@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ProducesTickets, ResolvesServerCert};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedCipherSuite};
+
+use crate::edge::core::cipher_order::{Cipher, CipherOrder};
 
 pub use bundle::{Bundle, BundleError};
 pub use certificates::{CertificateError, Certificates, Names};
@@ -30,14 +32,20 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// TLS 1.2 and 1.3 for servers, resumption by tickets that do not outlive the process.
-pub fn server_config(certificates: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, SetupError> {
-    let mut config = ServerConfig::builder_with_provider(provider())
+/// TLS 1.2 and 1.3 for servers, preferring what `ciphers` prefers, resumption by tickets that do not outlive the process.
+pub fn server_config(
+    certificates: Arc<dyn ResolvesServerCert>,
+    ciphers: CipherOrder,
+) -> Result<ServerConfig, SetupError> {
+    let mut provider = rustls::crypto::ring::default_provider();
+    ciphers.sort(&mut provider.cipher_suites, cipher);
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(certificates);
     config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
     config.ticketer = ticketer()?;
+    config.ignore_client_order = ciphers.ignores_client();
     Ok(config)
 }
 
@@ -53,6 +61,15 @@ pub fn client_config(roots: RootCertStore) -> Result<ClientConfig, SetupError> {
 #[must_use]
 pub fn is_http2(alpn: Option<&[u8]>) -> bool {
     alpn == Some(H2)
+}
+
+fn cipher(suite: &SupportedCipherSuite) -> Cipher {
+    match suite.suite() {
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256
+        | CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+        | CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => Cipher::ChaCha20,
+        _ => Cipher::Aes,
+    }
 }
 
 fn ticketer() -> Result<Arc<dyn ProducesTickets>, SetupError> {
