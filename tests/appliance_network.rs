@@ -34,7 +34,7 @@ fn a_late_router_a_cable_and_another_network() {
     assert!(!at_home.drive(Duration::from_secs(4), Box::has_address));
     assert_eq!(at_home.codes(), ["NET-03"], "the router is not there yet");
 
-    let router = house.dnsmasq(&["--dhcp-range=192.168.77.50,192.168.77.60,120", "--domain=house.test"]);
+    let router = house.dnsmasq(&["--dhcp-range=192.168.77.50,192.168.77.59,120", "--domain=house.test"]);
     assert!(at_home.drive(Duration::from_secs(40), Box::has_address), "{:?}", at_home.codes());
     let first = at_home.addresses();
     assert!(first[0].starts_with("eth0 192.168.77.5") && first[0].ends_with("/24"), "{first:?}");
@@ -168,7 +168,7 @@ fn an_interface_that_comes_and_goes() {
 #[ignore = "needs root, ip and dnsmasq"]
 fn an_adapter_is_pulled_out_and_put_in_again() {
     let house = House::raise("adapter", "192.168.77.1/24");
-    let router = house.dnsmasq(&["--dhcp-range=192.168.77.50,192.168.77.60,120"]);
+    let router = house.dnsmasq(&["--dhcp-range=192.168.77.50,192.168.77.59,120"]);
     let mut at_home = Box::start(&house, NetworkSettings::default(), no_time());
     assert!(at_home.drive(Duration::from_secs(20), Box::has_address));
     assert!(house.inside("ip link del eth0"));
@@ -179,7 +179,7 @@ fn an_adapter_is_pulled_out_and_put_in_again() {
 
     drop(router);
     house.plug_in("192.168.77.1/24");
-    let _router = house.dnsmasq(&["--dhcp-range=192.168.77.50,192.168.77.60,120"]);
+    let _router = house.dnsmasq(&["--dhcp-range=192.168.77.50,192.168.77.59,120"]);
     assert!(at_home.drive(Duration::from_secs(20), Box::has_address), "{:?}", at_home.codes());
     assert_eq!(at_home.codes(), [""; 0]);
 }
@@ -189,7 +189,7 @@ fn an_adapter_is_pulled_out_and_put_in_again() {
 fn the_time_is_had_by_address_and_by_name() {
     let house = House::raise("time", "192.168.77.1/24");
     assert!(house.at_the_router("ip addr add 192.168.77.2/24 dev lan0"));
-    let names = ["--address=/time.house.test/192.168.77.2", "--dhcp-range=192.168.77.50,192.168.77.60,120"];
+    let names = ["--address=/time.house.test/192.168.77.2", "--dhcp-range=192.168.77.50,192.168.77.59,120"];
     let _router = house.dnsmasq(&names);
     let _server = house.chronyd();
     let servers = vec![
