@@ -5,8 +5,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::edge::EdgeSettings;
 use crate::edge::settings::UDP_FLOWS;
 
-/// What is open besides the edge's connections: store, admin and metrics sockets, TUN, event queues, look-ups under way.
-const OTHERS: usize = 256;
+/// What is open besides the edge's connections: store, admin and metrics sockets, TUN, event queues, look-ups
+/// under way, the relay's pipes.
+const OTHERS: usize = 320;
 
 /// When the limit cannot be read: what Linux gives where nobody said otherwise.
 const USUAL: usize = 1024;

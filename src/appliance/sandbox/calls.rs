@@ -124,6 +124,7 @@ const NETWORK: &[Call] = calls![
     SYS_getsockopt,
     SYS_io_uring_enter,
     SYS_listen,
+    SYS_pipe2, // the relay's bulk, with splice
     SYS_ppoll,
     SYS_recvfrom,
     SYS_recvmmsg,
@@ -132,6 +133,7 @@ const NETWORK: &[Call] = calls![
     SYS_sendmsg,
     SYS_sendto,
     SYS_shutdown,
+    SYS_splice,
 ];
 
 /// Calls that older architectures have beside their successors above.

@@ -2,6 +2,7 @@
 
 pub mod acme_order;
 pub mod balance;
+pub mod bulk;
 pub mod certificate;
 pub mod cipher_order;
 pub mod dispatch;

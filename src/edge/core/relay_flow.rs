@@ -52,6 +52,8 @@ pub enum Ending {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
     Bytes(usize),
+    /// None yet, although it seemed so.
+    Nothing,
     /// The side will send no more.
     End,
     Fault,
@@ -158,11 +160,13 @@ impl RelayFlow {
         let Some(lane) = self.lane(from).filter(|lane| **lane == Lane::Receiving) else { return };
         *lane = match received {
             Received::Bytes(count) if count > 0 => Lane::Holding(count),
+            Received::Nothing => Lane::Empty,
             Received::Bytes(_) | Received::End => Lane::Ending,
             Received::Fault => Lane::Dead,
         };
         match received {
             Received::Fault => self.abort(Ending::Reset),
+            Received::Nothing => {}
             Received::Bytes(_) | Received::End => self.last_progress = now,
         }
     }
@@ -180,6 +184,22 @@ impl RelayFlow {
         if *lane != Lane::Dead {
             self.last_progress = now;
         }
+    }
+
+    /// Bytes that came from this side and are not all out yet.
+    #[must_use]
+    pub fn left(&self, from: Side) -> usize {
+        let Phase::Relaying([client, upstream]) = &self.phase else { return 0 };
+        match if from == Side::Client { client } else { upstream } {
+            Lane::Holding(left) | Lane::Sending(left) => *left,
+            _ => 0,
+        }
+    }
+
+    /// Whether it is being torn down.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.broken.is_some()
     }
 
     /// Tears the connection down, unless that has begun already.

@@ -7,16 +7,28 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::bulk::Filled;
+use super::pipe::{Pipe, Pipes};
 use super::route::{Dialed, Permit, RouteState};
 use super::socket;
 use crate::base::slots::SlotId;
+use crate::edge::core::bulk::Pace;
 use crate::edge::core::relay_flow::{Ending, Fault, Received, RelayFlow, Side, Step};
 use crate::edge::metrics::Direction;
 use crate::edge::targets::{Lease, Target};
-use crate::sys::uring::{Chunk, Event, OperationId, Ring};
+use crate::sys::uring::{CHUNK, Chunk, Event, OperationId, Ring};
 
 /// Upstreams tried for one client; with the default time-out it waits 40 s at the worst.
 const MAX_ATTEMPTS: usize = 8;
+
+/// Pipes filled for one direction before others have their turn.
+const BURST: usize = 16;
+
+/// What the connections of one loop share.
+pub(super) struct Engine {
+    pub ring: Ring<Token>,
+    pub pipes: Pipes,
+}
 
 /// What an operation in the ring belongs to.
 #[derive(Debug, Clone, Copy)]
@@ -40,13 +52,19 @@ pub(super) enum Operation {
 pub(super) struct Connection {
     pub route: u64,
     pub flow: RelayFlow,
-    id: SlotId,
+    pub(super) id: SlotId,
     client: Rc<OwnedFd>,
     upstream: Option<Rc<OwnedFd>>,
     /// Held by a lane between its receive and its send, by where the bytes came from.
     chunks: [Option<Chunk>; 2],
+    /// As `chunks`, of a lane that is bulk.
+    pub(super) pipes: [Option<Pipe>; 2],
+    /// By where the bytes come from.
+    pub(super) paces: [Pace; 2],
+    /// Whether the sockets wait only in the ring.
+    pub(super) is_nonblocking: bool,
     /// What to cancel, by lane; a dial counts as the client's. An id that has ended is harmless.
-    in_flight: [Option<OperationId>; 2],
+    pub(super) in_flight: [Option<OperationId>; 2],
     plan: Vec<Arc<Target>>,
     lease: Option<Lease>,
     permit: Permit,
@@ -66,6 +84,9 @@ impl Connection {
             client: Rc::new(client),
             upstream: None,
             chunks: [None, None],
+            pipes: [None, None],
+            paces: [Pace::default(); 2],
+            is_nonblocking: false,
             in_flight: [None, None],
             plan,
             lease: None,
@@ -87,28 +108,37 @@ impl Connection {
     }
 
     /// Takes in the end of one operation.
-    pub fn handle(&mut self, operation: Operation, event: Event, now: Instant, ring: &mut Ring<Token>) {
+    pub fn handle(&mut self, operation: Operation, event: Event, now: Instant, engine: &mut Engine) {
         match (operation, event) {
             (Operation::Dial(attempt), Event::Connected(result)) => self.handle_dialed(attempt, result, now),
             (Operation::Receive(from), Event::Received(result)) => self.handle_received(from, result, now),
             (Operation::Send(to), Event::Sent { chunk, result }) => {
-                self.handle_sent(to, chunk, result, now, ring);
+                self.handle_sent(to, chunk, result, now, engine);
             }
+            (Operation::Receive(from), Event::Ready(result)) => {
+                self.handle_readable(from, &result, now, engine);
+            }
+            (Operation::Send(to), Event::Ready(result)) => self.handle_writable(to, &result, now, engine),
             (operation, _) => tracing::error!(?operation, "the ring answered with another operation's event"),
         }
     }
 
     /// Does what can be done now; true when the connection is over and wants to be dropped.
-    pub fn advance(&mut self, now: Instant, ring: &mut Ring<Token>) -> bool {
+    pub fn advance(&mut self, now: Instant, engine: &mut Engine) -> bool {
+        let mut burst = BURST;
         while let Some(step) = self.flow.poll_step() {
             match step {
-                Step::Dial(attempt) => self.dial(attempt, now, ring),
-                Step::Receive(from) => self.receive(from, now, ring),
-                Step::Send(to) => self.send(to, now, ring),
+                Step::Dial(attempt) => self.dial(attempt, now, engine),
+                Step::Receive(from) if self.paces[from as usize].is_bulk() => {
+                    self.receive_bulk(from, &mut burst, now, engine);
+                }
+                Step::Receive(from) => self.receive(from, now, engine),
+                Step::Send(to) if self.pipes[to.other() as usize].is_some() => self.drain(to, now, engine),
+                Step::Send(to) => self.send(to, now, engine),
                 Step::FinishWriting(side) => self.finish_writing(side),
-                Step::Cancel => self.cancel(ring),
+                Step::Cancel => self.cancel(engine),
                 Step::Close(ending) => {
-                    self.close(ending, now, ring);
+                    self.close(ending, now, engine);
                     return true;
                 }
             }
@@ -116,13 +146,13 @@ impl Connection {
         false
     }
 
-    fn dial(&mut self, attempt: usize, now: Instant, ring: &mut Ring<Token>) {
+    fn dial(&mut self, attempt: usize, now: Instant, engine: &mut Engine) {
         let target = &self.plan[attempt];
         let token = Token::Connection(self.id, Operation::Dial(attempt));
         let limit = self.state().limits.dial_timeout;
         let begun = socket::outgoing(target.address).and_then(|socket| {
             let socket = Rc::new(socket);
-            let operation = ring.connect(&socket, target.address, limit, token)?;
+            let operation = engine.ring.connect(&socket, target.address, limit, token)?;
             Ok((socket, operation))
         });
         match begun {
@@ -147,9 +177,22 @@ impl Connection {
         self.flow.handle_dialed(result.map_err(|_| Fault), now);
     }
 
-    fn receive(&mut self, from: Side, now: Instant, ring: &mut Ring<Token>) {
+    /// After a burst the ring is asked although more may be there: it answers in the next turn.
+    fn receive_bulk(&mut self, from: Side, burst: &mut usize, now: Instant, engine: &mut Engine) {
+        if *burst == 0 {
+            return self.wait_readable(from, now, engine);
+        }
+        *burst -= 1;
+        match self.fill(from, now, engine) {
+            Filled::Reported => {}
+            Filled::Blocked => self.wait_readable(from, now, engine),
+            Filled::NoPipe => self.receive(from, now, engine),
+        }
+    }
+
+    pub(super) fn receive(&mut self, from: Side, now: Instant, engine: &mut Engine) {
         let token = Token::Connection(self.id, Operation::Receive(from));
-        match self.socket(from).map(|socket| ring.receive(socket, token)) {
+        match self.socket(from).map(|socket| engine.ring.receive(socket, token)) {
             Some(Ok(operation)) => self.in_flight[from as usize] = Some(operation),
             _ => self.flow.handle_received(from, Received::Fault, now),
         }
@@ -157,7 +200,10 @@ impl Connection {
 
     fn handle_received(&mut self, from: Side, result: io::Result<Option<Chunk>>, now: Instant) {
         let received = match &result {
-            Ok(Some(chunk)) => Received::Bytes(chunk.len()),
+            Ok(Some(chunk)) => {
+                self.paces[from as usize].count_received(chunk.len(), CHUNK);
+                Received::Bytes(chunk.len())
+            }
             Ok(None) => Received::End,
             Err(_) => Received::Fault,
         };
@@ -165,10 +211,10 @@ impl Connection {
         self.flow.handle_received(from, received, now);
     }
 
-    fn send(&mut self, to: Side, now: Instant, ring: &mut Ring<Token>) {
+    fn send(&mut self, to: Side, now: Instant, engine: &mut Engine) {
         let token = Token::Connection(self.id, Operation::Send(to));
         let chunk = self.chunks[to.other() as usize].take();
-        match self.socket(to).zip(chunk).map(|(socket, chunk)| ring.send(socket, chunk, token)) {
+        match self.socket(to).zip(chunk).map(|(socket, chunk)| engine.ring.send(socket, chunk, token)) {
             Some(Ok(operation)) => self.in_flight[to.other() as usize] = Some(operation),
             _ => self.flow.handle_sent(to, Err(Fault), now),
         }
@@ -180,19 +226,23 @@ impl Connection {
         mut chunk: Chunk,
         result: io::Result<usize>,
         now: Instant,
-        ring: &mut Ring<Token>,
+        engine: &mut Engine,
     ) {
         if let Ok(count) = result {
             chunk.advance(count);
-            self.bytes[to as usize] += count as u64;
-            self.state().count_bytes(direction(to), count);
+            self.count_sent(to, count);
         }
         if chunk.is_empty() || result.is_err() {
-            ring.give_back(chunk);
+            engine.ring.give_back(chunk);
         } else {
             self.chunks[to.other() as usize] = Some(chunk);
         }
         self.flow.handle_sent(to, result.map_err(|_| Fault), now);
+    }
+
+    pub(super) fn count_sent(&mut self, to: Side, count: usize) {
+        self.bytes[to as usize] += count as u64;
+        self.state().count_bytes(direction(to), count);
     }
 
     // Not by the ring: it hands shutdown to a worker thread, and here it never blocks.
@@ -202,17 +252,18 @@ impl Connection {
         }
     }
 
-    fn cancel(&self, ring: &mut Ring<Token>) {
+    fn cancel(&self, engine: &mut Engine) {
         for operation in self.in_flight.into_iter().flatten() {
-            if let Err(error) = ring.cancel(operation, Token::Ignored) {
+            if let Err(error) = engine.ring.cancel(operation, Token::Ignored) {
                 // It then ends when the peer does something, or by keep-alive.
                 tracing::warn!(%error, "an operation of a connection cannot be cancelled");
             }
         }
     }
 
-    fn close(&mut self, ending: Ending, now: Instant, ring: &mut Ring<Token>) {
-        self.chunks.iter_mut().filter_map(Option::take).for_each(|chunk| ring.give_back(chunk));
+    fn close(&mut self, ending: Ending, now: Instant, engine: &mut Engine) {
+        self.chunks.iter_mut().filter_map(Option::take).for_each(|chunk| engine.ring.give_back(chunk));
+        self.pipes.iter_mut().filter_map(Option::take).for_each(|pipe| engine.pipes.discard(pipe));
         if ending != Ending::Finished {
             socket::reset_on_close(&self.client);
             self.upstream.iter().for_each(socket::reset_on_close);
@@ -223,14 +274,14 @@ impl Connection {
         tracing::debug!(route = self.state().name, peer = %self.peer, ?ending, bytes_in, bytes_out, seconds, "closed");
     }
 
-    fn socket(&self, side: Side) -> Option<&Rc<OwnedFd>> {
+    pub(super) fn socket(&self, side: Side) -> Option<&Rc<OwnedFd>> {
         match side {
             Side::Client => Some(&self.client),
             Side::Upstream => self.upstream.as_ref(),
         }
     }
 
-    fn state(&self) -> &Arc<RouteState> {
+    pub(super) fn state(&self) -> &Arc<RouteState> {
         self.permit.state()
     }
 }

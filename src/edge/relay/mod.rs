@@ -7,9 +7,11 @@
 //! [`choose`] gives the `io_uring` loop ([`UringRelay`]) where the kernel has it, else the same behaviour on tokio ([`CopyRelay`]).
 //! What one connection does next is decided by `core::relay_flow`; what the connections of a route share is in `route`.
 
+mod bulk;
 mod connection;
 mod copy;
 mod handle;
+mod pipe;
 mod reactor;
 mod route;
 mod socket;

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
-use super::connection::{Connection, Operation, Token};
+use super::connection::{Connection, Engine, Operation, Token};
 use super::handle::Done;
+use super::pipe::Pipes;
 use super::route::RouteState;
 use super::socket;
 use crate::base::roll_call::Turns;
@@ -39,7 +40,7 @@ pub(super) enum Command {
 }
 
 pub(super) struct Reactor {
-    ring: Ring<Token>,
+    engine: Engine,
     queue: Receiver<Command>,
     wake: Rc<OwnedFd>,
     routes: BTreeMap<u64, Served>,
@@ -81,7 +82,8 @@ impl Reactor {
         ring.poll_readable(&wake, Token::Wake)?;
         let connections = Slots::new(MAX_CONNECTIONS);
         let routes = BTreeMap::new();
-        Ok(Self { ring, queue, wake, routes, connections, sweep_at: None, ending: false, metrics })
+        let engine = Engine { ring, pipes: Pipes::default() };
+        Ok(Self { engine, queue, wake, routes, connections, sweep_at: None, ending: false, metrics })
     }
 
     /// Runs until nobody can command it any more and everything is closed; each time round counts.
@@ -90,9 +92,9 @@ impl Reactor {
     /// The kernel's, when the ring is unusable.
     pub fn run(&mut self, turns: &Turns) -> io::Result<()> {
         let mut completions = Vec::new();
-        while !(self.ending && self.ring.is_idle()) {
+        while !(self.ending && self.engine.ring.is_idle()) {
             let due = self.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
-            self.ring.wait(Some(due.unwrap_or(TURN).min(TURN)), &mut completions)?;
+            self.engine.ring.wait(Some(due.unwrap_or(TURN).min(TURN)), &mut completions)?;
             turns.count();
             let now = Instant::now();
             for completion in completions.drain(..) {
@@ -128,7 +130,7 @@ impl Reactor {
                 Err(TryRecvError::Disconnected) => return self.end(now),
             }
         }
-        if let Err(error) = self.ring.poll_readable(&self.wake, Token::Wake) {
+        if let Err(error) = self.engine.ring.poll_readable(&self.wake, Token::Wake) {
             tracing::error!(%error, "the relay cannot wait for commands and ends");
             self.end(now);
         }
@@ -153,7 +155,7 @@ impl Reactor {
     fn accept(&mut self, route: u64, now: Instant) {
         let Some(served) = self.routes.get_mut(&route) else { return };
         let Some(listener) = &served.listener else { return };
-        served.accept = match self.ring.accept(listener, Token::Accept(route)) {
+        served.accept = match self.engine.ring.accept(listener, Token::Accept(route)) {
             Ok(operation) => Accept::InFlight(operation),
             Err(error) => {
                 tracing::warn!(route = served.state.name, %error, "cannot accept for now");
@@ -214,13 +216,13 @@ impl Reactor {
             tracing::error!(?operation, "an operation outlived its connection");
             return;
         };
-        connection.handle(operation, event, now, &mut self.ring);
+        connection.handle(operation, event, now, &mut self.engine);
         self.advance(id, now);
     }
 
     fn advance(&mut self, id: SlotId, now: Instant) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        if !connection.advance(now, &mut self.ring) {
+        if !connection.advance(now, &mut self.engine) {
             let deadline = connection.flow.poll_timeout().map(|(at, _)| at);
             self.sweep_at = earliest(self.sweep_at, deadline);
             return;
@@ -238,7 +240,7 @@ impl Reactor {
         served.stopping = Some(Stopping { deadline, _done: done });
         served.listener = None;
         if let Accept::InFlight(operation) = served.accept {
-            if let Err(error) = self.ring.cancel(operation, Token::Ignored) {
+            if let Err(error) = self.engine.ring.cancel(operation, Token::Ignored) {
                 tracing::error!(route = served.state.name, %error, "the listener cannot be closed");
             }
         } else {
@@ -302,7 +304,7 @@ impl Reactor {
     }
 
     fn report(&self) {
-        let (held, high_water) = self.ring.chunks();
+        let (held, high_water) = self.engine.ring.chunks();
         self.metrics.chunks.set(i64::try_from(held).unwrap_or(i64::MAX));
         self.metrics.chunks_high_water.set(i64::try_from(high_water).unwrap_or(i64::MAX));
     }

@@ -62,6 +62,14 @@ pub fn finish_writing(socket: &impl AsFd) {
     SockRef::from(socket).shutdown(Shutdown::Write).ok();
 }
 
+/// For what is called directly and must not wait. The ring's own operations wait as before.
+///
+/// # Errors
+/// The kernel's, on what is no socket.
+pub fn set_nonblocking(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_nonblocking(true)
+}
+
 fn set_options(socket: &Socket) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_AFTER)

@@ -391,3 +391,93 @@ async fn several_threads_share_one_address() {
     }
     patient(handle.stop(Duration::ZERO)).await;
 }
+
+/// A stream that tells its place: any loss, repetition or exchange shows.
+fn numbers(count: u32) -> Vec<u8> {
+    (0..count).flat_map(u32::to_le_bytes).collect()
+}
+
+async fn assert_hears(stream: &mut (impl AsyncReadExt + Unpin), expected: &[u8]) {
+    let mut heard = Vec::with_capacity(expected.len());
+    stream.read_to_end(&mut heard).await.expect("passed on");
+    assert!(heard == expected, "{} of {} bytes, or others", heard.len(), expected.len());
+}
+
+#[tokio::test]
+async fn bulk_goes_both_ways_at_once_and_each_end_on_its_own() {
+    on_both(async |relay, _| {
+        let (service, address) = service().await;
+        let handle = relay.start(route(&[address])).expect("started");
+        let (client, server) = pair(&handle, &service).await;
+        let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+            (client.into_split(), server.into_split());
+        let (upload, download) = (numbers(8 << 20), numbers(3 << 20));
+        tokio::join!(
+            async {
+                to_client.write_all(&upload).await.expect("written");
+                to_client.shutdown().await.expect("half closed");
+            },
+            async {
+                to_server.write_all(&download).await.expect("written");
+                to_server.shutdown().await.expect("half closed");
+            },
+            assert_hears(&mut from_client, &download),
+            assert_hears(&mut from_server, &upload),
+        );
+        handle.stop(GRACE).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bulk_waits_for_a_slow_receiver_and_chat_goes_on_afterwards() {
+    on_both(async |relay, _| {
+        let (service, address) = service().await;
+        let handle = relay.start(route(&[address])).expect("started");
+        let (mut client, mut server) = pair(&handle, &service).await;
+        let text = numbers(8 << 20);
+        let written = async { client.write_all(&text).await.expect("written") };
+        let read = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let mut heard = vec![0; text.len()];
+            server.read_exact(&mut heard).await.expect("passed on");
+            assert!(heard == text);
+        };
+        tokio::join!(written, read);
+        for _ in 0..40 {
+            assert_passes(&mut client, &mut server, b"and now a word").await;
+            assert_passes(&mut server, &mut client, b"and its answer").await;
+        }
+        handle.stop(Duration::ZERO).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reset_or_a_stop_in_bulk_ends_the_connection() {
+    on_both(async |relay, _| {
+        let (service, address) = service().await;
+        let handle = relay.start(route(&[address])).expect("started");
+        for ends_by_reset in [true, false] {
+            let (mut client, server) = pair(&handle, &service).await;
+            let text = numbers(8 << 20);
+            // Nobody reads: pipe and sockets fill up.
+            let stuck = tokio::time::timeout(Duration::from_millis(300), client.write_all(&text)).await;
+            assert!(stuck.is_err(), "32 MiB do not fit in between");
+            if ends_by_reset {
+                SockRef::from(&server).set_linger(Some(Duration::ZERO)).expect("a socket");
+                drop(server);
+                patient(async {
+                    while handle.open() > 0 {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                })
+                .await;
+            } else {
+                handle.stop(Duration::ZERO).await;
+                return;
+            }
+        }
+    })
+    .await;
+}

@@ -124,8 +124,15 @@ impl<T: Copy> Ring<T> {
     /// # Errors
     /// As [`Ring::receive`].
     pub fn poll_readable(&mut self, file: &Rc<OwnedFd>, token: T) -> io::Result<OperationId> {
-        let entry = opcode::PollAdd::new(fd(file), libc::POLLIN as u32).build();
-        self.submit(entry, token, Held::Poll(Rc::clone(file)))
+        self.poll(file, libc::POLLIN | libc::POLLRDHUP, token)
+    }
+
+    /// Tells once when `file` is writable.
+    ///
+    /// # Errors
+    /// As [`Ring::receive`].
+    pub fn poll_writable(&mut self, file: &Rc<OwnedFd>, token: T) -> io::Result<OperationId> {
+        self.poll(file, libc::POLLOUT, token)
     }
 
     /// Ends an operation early; it reports its end as ever, mostly as `ECANCELED`. One that has ended already is no error.
@@ -178,6 +185,12 @@ impl<T: Copy> Ring<T> {
     #[must_use]
     pub fn chunks(&self) -> (usize, usize) {
         self.buffers.held()
+    }
+
+    fn poll(&mut self, file: &Rc<OwnedFd>, events: libc::c_short, token: T) -> io::Result<OperationId> {
+        let events = u32::try_from(events).expect("bits of poll are positive");
+        let entry = opcode::PollAdd::new(fd(file), events).build();
+        self.submit(entry, token, Held::Poll(Rc::clone(file)))
     }
 
     fn submit(&mut self, entry: Entry, token: T, held: Held) -> io::Result<OperationId> {
@@ -264,7 +277,7 @@ fn finish<T>(
         Held::Connect(..) => Event::Connected(outcome(result).map(drop)),
         Held::Receive(_) => Event::Received(received(result, chunk, buffers)),
         Held::Send(_, chunk) => Event::Sent { chunk, result: outcome(result) },
-        Held::Poll(_) => Event::Readable(outcome(result).map(drop)),
+        Held::Poll(_) => Event::Ready(outcome(result).map(drop)),
     };
     Some(Completion { token, event })
 }

@@ -25,8 +25,8 @@ pub enum Event {
     Received(io::Result<Option<Chunk>>),
     /// How much of the chunk went out; the chunk comes back either way, not yet advanced.
     Sent { chunk: Chunk, result: io::Result<usize> },
-    /// The descriptor is readable, or polling it failed.
-    Readable(io::Result<()>),
+    /// The descriptor is readable or writable, as was asked, or polling it failed.
+    Ready(io::Result<()>),
 }
 
 /// What the kernel may still look at, kept alive until it says that it is done. The descriptors are kept so that a number
