@@ -75,3 +75,6 @@ fn cipher(suite: &SupportedCipherSuite) -> Cipher {
 fn ticketer() -> Result<Arc<dyn ProducesTickets>, SetupError> {
     rustls::crypto::ring::Ticketer::new()
 }
+
+#[cfg(test)]
+mod resumption_tests;
