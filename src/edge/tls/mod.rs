@@ -11,7 +11,7 @@ mod self_signed;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::server::{ProducesTickets, ResolvesServerCert};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedCipherSuite};
 
 use crate::edge::core::cipher_order::{Cipher, CipherOrder};
@@ -45,6 +45,8 @@ pub fn server_config(
         .with_cert_resolver(certificates);
     config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
     config.ticketer = ticketer()?;
+    // The tickets carry all of it.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ignore_client_order = ciphers.ignores_client();
     Ok(config)
 }
