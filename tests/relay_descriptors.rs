@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use genkan::base::ceilings::Ceilings;
 use genkan::base::rng::SeededRng;
+use genkan::base::roll_call::RollCall;
 use genkan::edge::core::route::{Transport, Upstream};
 use genkan::edge::metrics::EdgeMetrics;
 use genkan::edge::relay::{CopyRelay, Relay, RelayRoute, UringRelay};
+use genkan::sys::packet_thread::PacketThread;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use prometheus_client::registry::Registry;
 
@@ -36,10 +38,11 @@ async fn a_thousand_connections_leave_no_descriptor_behind() {
     let metrics = EdgeMetrics::new(&mut Registry::default()).relay;
     let rng = SeededRng::new([1; 32]);
     let before = descriptors();
-    if let Ok(relay) = UringRelay::new(1, metrics.clone(), rng.clone()) {
+    let threads = [PacketThread::start("relay").expect("a thread")];
+    if let Ok(relay) = UringRelay::new(&threads, &metrics, rng.clone(), &RollCall::default()) {
         exercise(&relay).await;
-        drop(relay);
-        // Its thread ends when nobody can command it any more.
+        drop((relay, threads));
+        // The loop ends when nobody can command it any more, and then its thread.
         settle(|| descriptors() == before);
     }
     exercise(&CopyRelay::new(metrics, rng)).await;

@@ -36,14 +36,14 @@ fn assert_works(house: &House) {
     house.write_routes(&[2222, 81]);
     house.hang_up();
     wait("the new port", || std::net::TcpStream::connect(("127.0.0.1", 81)).is_ok());
-    assert!(house.log().contains("configuration applied"), "{}", house.log());
+    wait("the configuration", || house.log().contains("configuration applied"));
     house.write("genkan.toml", "nonsense");
     house.hang_up();
     wait("the problem", || house.log().contains("was not applied"));
     let key = house.admin(&["preauthkeys", "create"]);
     assert!(key.starts_with("hskey-"), "{key}");
     assert!(!house.log().contains("lacks a part"), "{}", house.log());
-    assert!(house.log().contains("tunnel is up"), "{}", house.log());
+    wait("the tunnel", || house.log().contains("tunnel is up"));
 }
 
 #[test]

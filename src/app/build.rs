@@ -38,6 +38,7 @@ use crate::edge::reach::Reach;
 use crate::edge::{AcmeSettings, Edge, EdgeSettings};
 use crate::health::Health;
 use crate::health::catalogue::{DATABASE_LOST, TUNNEL_DOWN};
+use crate::sys::packet_thread::PacketThreads;
 use crate::tunnel::driver::{self, Links, Raised, TunnelConfig, TunnelError};
 use crate::tunnel::metrics::TunnelMetrics;
 use crate::web;
@@ -95,6 +96,7 @@ impl App {
         around: &Surroundings,
         tunnel: Result<Raised, TunnelError>,
     ) -> Result<Self, AppError> {
+        let threads = packet_threads()?;
         let mut site = Site::prepare(model, state, around)?;
         let (ledger, disco_key) = site.open_ledger(config)?;
         let relay = site.open_relay(&ledger);
@@ -103,9 +105,9 @@ impl App {
         let server =
             Server::new(ledger.clone(), site.identity.noise.clone(), relay.clone(), control_metrics, seed);
         site.start_stun().await?;
-        site.start_tunnel(tunnel, &ledger, &relay, disco_key);
+        site.start_tunnel(tunnel, &threads, &ledger, &relay, disco_key);
         let pin = site.start_admin(&ledger, config, around.updates.clone()).await?;
-        let edge = site.start_edge(server.clone()).await?;
+        let edge = site.start_edge(server.clone(), &threads).await?;
         let known = site.model.clone();
         let settings = move |lan| relay_settings(&known, lan);
         site.spawn(pass_relay(edge.pin(), site.lan.clone(), ledger.clone(), settings));
@@ -246,6 +248,7 @@ impl Site {
     fn start_tunnel(
         &mut self,
         raised: Result<Raised, TunnelError>,
+        threads: &PacketThreads,
         ledger: &Ledger,
         relay: &RelayServer,
         disco_key: DiscoPrivate,
@@ -266,10 +269,14 @@ impl Site {
         self.spawn(pass_net_map(ledger.attach_gateway(), net_map_sender));
         self.spawn(pass_endpoints(endpoint_receiver, ledger.clone()));
         let metrics = TunnelMetrics::new(&mut self.registry);
-        let (stop, health) = (self.stop.clone(), self.health.clone());
+        let (thread, stop, health) = (threads.tunnel.clone(), self.stop.clone(), self.health.clone());
         self.tasks.spawn(async move {
             let result = match raised {
-                Ok(raised) => driver::serve(config, raised, links, metrics, stop.clone()).await,
+                Ok(raised) => {
+                    let end = thread.run(move || driver::serve(config, raised, links, metrics, stop));
+                    // An error is a panic, which the roll call tells as a loop that stands still.
+                    end.await.unwrap_or(Ok(()))
+                }
                 Err(error) => Err(error),
             };
             if let Err(error) = result {
@@ -283,7 +290,7 @@ impl Site {
 }
 
 impl Site {
-    async fn start_edge(&mut self, server: Server) -> Result<Edge, AppError> {
+    async fn start_edge(&mut self, server: Server, threads: &PacketThreads) -> Result<Edge, AppError> {
         let resident = Arc::new(Coordinator { name: self.model.name.clone(), server });
         let certificates = Arc::new(Certificates(self.store.clone()));
         let reach = Reach::telling(self.health.clone(), self.wall.clone());
@@ -291,7 +298,7 @@ impl Site {
         let mut settings = self.edge_settings();
         settings.udp_flows = descriptors::udp_flows(self.descriptors);
         descriptors::warn_if_few(self.descriptors, &settings);
-        Edge::start(settings, resident, certificates, metrics, self.wall.clone())
+        Edge::start(settings, threads, resident, certificates, metrics, self.wall.clone())
             .await
             .map_err(|error| AppError::environment("edge", error))
     }
@@ -324,6 +331,11 @@ impl Site {
         self.spawn(monitor::watch(house.clone()));
         house
     }
+}
+
+fn packet_threads() -> Result<PacketThreads, AppError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    PacketThreads::start(cores).map_err(|error| AppError::environment("no threads for packets", error))
 }
 
 fn relay_settings(model: &Model, lan: Option<lan::Lan>) -> RelaySettings {

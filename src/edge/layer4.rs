@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::RngCore;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::core::route::{Layer4Server, Listen, Transport, Upstream};
@@ -30,6 +31,7 @@ pub enum Layer4Error {
 /// See the module. Dropped, every route ends at once.
 pub struct Layer4 {
     relay: Arc<dyn Relay>,
+    datagrams: Handle,
     udp: UdpMetrics,
     udp_flows: usize,
     rng: SeededRng,
@@ -38,19 +40,25 @@ pub struct Layer4 {
 
 struct Route {
     upstreams: Vec<Upstream>,
-    handle: Handle,
+    handle: Served,
 }
 
-enum Handle {
+enum Served {
     Tcp(RelayHandle),
     Udp(UdpHandle),
 }
 
 impl Layer4 {
-    /// `udp_flows` at once over all routes.
+    /// Datagrams are passed on in `datagrams`: `udp_flows` at once over all routes.
     #[must_use]
-    pub fn new(relay: Arc<dyn Relay>, udp: UdpMetrics, udp_flows: usize, rng: SeededRng) -> Self {
-        Self { relay, udp, udp_flows, rng, routes: BTreeMap::new() }
+    pub fn new(
+        relay: Arc<dyn Relay>,
+        datagrams: Handle,
+        udp: UdpMetrics,
+        udp_flows: usize,
+        rng: SeededRng,
+    ) -> Self {
+        Self { relay, datagrams, udp, udp_flows, rng, routes: BTreeMap::new() }
     }
 
     /// Makes the routes those of `servers`. A route that keeps its address keeps its connections and flows (and its name in the
@@ -114,13 +122,13 @@ impl Layer4 {
         let handle = match at.transport {
             Transport::Tcp => {
                 let route = RelayRoute::new(&server.name, at.address, upstreams);
-                Handle::Tcp(self.relay.start(route)?)
+                Served::Tcp(self.relay.start(route)?)
             }
             Transport::Udp => {
                 let route = UdpRoute::new(&server.name, at.address, upstreams);
                 let mut seed = [0; 32];
                 self.rng.fill_bytes(&mut seed);
-                Handle::Udp(udp_proxy::start(&route, &self.udp, SeededRng::new(seed))?)
+                Served::Udp(udp_proxy::start(&route, &self.datagrams, &self.udp, SeededRng::new(seed))?)
             }
         };
         Ok(Route { upstreams: server.upstreams.clone(), handle })
@@ -130,8 +138,8 @@ impl Layer4 {
 impl Route {
     fn udp(&self) -> Option<&UdpHandle> {
         match &self.handle {
-            Handle::Tcp(_) => None,
-            Handle::Udp(handle) => Some(handle),
+            Served::Tcp(_) => None,
+            Served::Udp(handle) => Some(handle),
         }
     }
 
@@ -141,16 +149,16 @@ impl Route {
         }
         self.upstreams = upstreams.to_vec();
         match &self.handle {
-            Handle::Tcp(handle) => handle.set_upstreams(upstreams.to_vec()),
-            Handle::Udp(handle) => handle.set_upstreams(upstreams.to_vec()),
+            Served::Tcp(handle) => handle.set_upstreams(upstreams.to_vec()),
+            Served::Udp(handle) => handle.set_upstreams(upstreams.to_vec()),
         }
     }
 
     async fn stop(self, grace: Duration) {
         match self.handle {
-            Handle::Tcp(handle) => handle.stop(grace).await,
+            Served::Tcp(handle) => handle.stop(grace).await,
             // Datagrams have no end to wait for.
-            Handle::Udp(handle) => handle.stop().await,
+            Served::Udp(handle) => handle.stop().await,
         }
     }
 }
@@ -209,7 +217,7 @@ mod tests {
     async fn the_flows_of_all_routes_together_keep_to_their_total() {
         let metrics = EdgeMetrics::new(&mut Registry::default());
         let relay = Arc::new(CopyRelay::new(metrics.relay, SeededRng::new([1; 32])));
-        let mut layer4 = Layer4::new(relay, metrics.udp, 8, SeededRng::new([2; 32]));
+        let mut layer4 = Layer4::new(relay, Handle::current(), metrics.udp, 8, SeededRng::new([2; 32]));
         let servers = [server(free_port()), server(free_port())];
         layer4.set(&servers, Duration::ZERO).await.expect("served");
         let mut clients = Vec::new();

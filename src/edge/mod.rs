@@ -22,6 +22,7 @@ pub mod view;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,7 @@ use tracing::{info, warn};
 use crate::base::rng::SeededRng;
 use crate::base::wall_time::WallTime;
 use crate::health::catalogue::NOT_LISTENING;
+use crate::sys::packet_thread::PacketThreads;
 use acme_client::AcmeClient;
 use core::acme_order::NameStanding;
 use core::certificate::is_public;
@@ -82,12 +84,13 @@ struct Sockets {
 }
 
 impl Edge {
-    /// Opens every socket of the configuration and serves from now on. `wall` is kept current by its sender.
+    /// Opens every socket of the configuration and serves from now on, layer 4 in `threads`. `wall` is kept current by its sender.
     ///
     /// # Errors
     /// [`EdgeError`]; nothing is left open then.
     pub async fn start(
         mut settings: EdgeSettings,
+        threads: &PacketThreads,
         resident: Arc<dyn Resident>,
         store: Arc<dyn CertificateStore>,
         metrics: EdgeMetrics,
@@ -103,8 +106,10 @@ impl Edge {
         let told = standings.subscribe();
         let links = AcmeLinks { store, names: orderable.subscribe(), wall, standings };
         let background = background(&settings, &shared, links, &mut rng);
-        let relay = relay::choose(metrics.relay, fork(&mut rng), &settings.loops);
-        let layer4 = Layer4::new(relay, metrics.udp, settings.udp_flows, SeededRng::new(fork(&mut rng)));
+        let relay = relay::choose(from_ref(&threads.relay), metrics.relay, fork(&mut rng), &settings.loops);
+        let datagrams = threads.tunnel.runtime().clone();
+        let layer4 =
+            Layer4::new(relay, datagrams, metrics.udp, settings.udp_flows, SeededRng::new(fork(&mut rng)));
         let sockets = Sockets { config: EdgeConfig::default(), listeners: BTreeMap::new(), layer4 };
         let served = watch::Sender::default();
         let sockets = Mutex::new(sockets);

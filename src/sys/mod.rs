@@ -12,6 +12,7 @@ pub mod clock;
 pub mod datagram;
 pub mod inherited;
 pub mod packet;
+pub mod packet_thread;
 pub mod privileges;
 pub mod restart;
 pub mod tun;

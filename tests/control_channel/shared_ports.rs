@@ -8,6 +8,7 @@ use genkan::coordinator::ledger::Origin;
 use genkan::coordinator::server::Server;
 use genkan::edge::metrics::EdgeMetrics;
 use genkan::edge::{Edge, Resident, ResponseFuture};
+use genkan::sys::packet_thread::PacketThreads;
 use http::Request;
 use hyper::body::Incoming;
 use prometheus_client::registry::Registry;
@@ -52,7 +53,8 @@ async fn the_relay_is_reached_without_tls_on_the_control_port_and_on_80() {
     let (_wall, clock) = watch::channel(WallTime::Unknown);
     let resident = Arc::new(Coordinator(house.server.clone()));
     let metrics = EdgeMetrics::new(&mut Registry::default());
-    let edge = Edge::start(settings, resident, Arc::new(MemoryStore::default()), metrics, clock).await;
+    let (threads, store) = (PacketThreads::start(1).expect("a thread"), Arc::new(MemoryStore::default()));
+    let edge = Edge::start(settings, &threads, resident, store, metrics, clock).await;
     let _edge = edge.expect("the edge starts");
     for port in ports {
         for host in ["door.example", "192.168.1.2"] {

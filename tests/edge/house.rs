@@ -17,6 +17,7 @@ use genkan::edge::core::route::{
 };
 use genkan::edge::metrics::EdgeMetrics;
 use genkan::edge::{CertificateStore, Edge, EdgeSettings, Resident, ResponseFuture, StoreFailure};
+use genkan::sys::packet_thread::PacketThreads;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -174,6 +175,7 @@ impl House {
         let metrics = EdgeMetrics::new(&mut registry);
         let edge = Edge::start(
             settings.clone(),
+            &PacketThreads::start(1).expect("a thread"),
             Arc::new(TestResident),
             Arc::new(store.clone()),
             metrics,

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use crate::base::rng::SeededRng;
 use crate::base::roll_call::RollCall;
 use crate::edge::metrics::RelayMetrics;
+use crate::sys::packet_thread::PacketThread;
 
 pub use copy::CopyRelay;
 pub use handle::RelayHandle;
@@ -38,17 +39,19 @@ pub trait Relay: Send + Sync {
     fn start(&self, route: RelayRoute) -> Result<RelayHandle, RelayError>;
 }
 
-/// Reactor threads: one carries a home uplink many times over, and leaves the other cores to the tunnel and TLS.
-const THREADS: usize = 1;
-
-/// The `io_uring` relay, or the one on tokio where the kernel refuses `io_uring`. The log says which. Its
-/// threads show in `loops` that they turn.
+/// The `io_uring` relay with a loop in each thread, or the one on tokio where the kernel refuses `io_uring`. The log says which.
+/// The loops show in `loops` that they turn.
 #[must_use]
-pub fn choose(metrics: RelayMetrics, seed: [u8; 32], loops: &RollCall) -> Arc<dyn Relay> {
+pub fn choose(
+    threads: &[PacketThread],
+    metrics: RelayMetrics,
+    seed: [u8; 32],
+    loops: &RollCall,
+) -> Arc<dyn Relay> {
     let rng = SeededRng::new(seed);
-    match UringRelay::watched(THREADS, metrics.clone(), rng.clone(), loops) {
+    match UringRelay::new(threads, &metrics, rng.clone(), loops) {
         Ok(relay) => {
-            tracing::info!(engine = "io_uring", threads = THREADS, "layer 4 relay is ready");
+            tracing::info!(engine = "io_uring", threads = threads.len(), "layer 4 relay is ready");
             Arc::new(relay)
         }
         Err(error) => {

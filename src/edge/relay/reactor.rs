@@ -1,7 +1,7 @@
 //! One thread's loop: routes it accepts for, connections it carries.
 //!
 //! ```text
-//! wait for ends of operations -> hand each to its connection or listener -> next steps queued -> deadlines -> wait
+//! submit, and take the ends of operations; none: wait -> hand each to its connection or listener -> next steps queued -> deadlines -> wait
 //! ```
 
 use std::collections::BTreeMap;
@@ -17,6 +17,8 @@ use super::handle::Done;
 use super::pipe::Pipes;
 use super::route::RouteState;
 use super::socket;
+use tokio::io::unix::AsyncFd;
+
 use crate::base::roll_call::Turns;
 use crate::base::slots::{SlotId, Slots};
 use crate::edge::core::relay_flow::Ending;
@@ -29,6 +31,8 @@ const MAX_CONNECTIONS: usize = 4096;
 const MAX_OPERATIONS: usize = 4 * MAX_CONNECTIONS + 1024;
 /// After a failed accept, mostly for want of descriptors: time for some to come free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Times round without a wait, after which others in the thread have their turn.
+const ROUNDS: usize = 4;
 /// Idle limits are hours; looking more often than this would find nothing.
 const SWEEP_SPACING: Duration = Duration::from_secs(1);
 /// With nothing to do the loop shows so often that it lives.
@@ -41,6 +45,8 @@ pub(super) enum Command {
 
 pub(super) struct Reactor {
     engine: Engine,
+    /// Readable when an operation has ended.
+    events: AsyncFd<OwnedFd>,
     queue: Receiver<Command>,
     wake: Rc<OwnedFd>,
     routes: BTreeMap<u64, Served>,
@@ -78,23 +84,31 @@ impl Reactor {
     /// The kernel's refusal of a ring.
     pub fn new(queue: Receiver<Command>, wake: OwnedFd, metrics: RelayMetrics) -> io::Result<Self> {
         let mut ring = Ring::new(MAX_OPERATIONS, 2 * MAX_CONNECTIONS)?;
+        let events = ring.watch()?;
         let wake = Rc::new(wake);
         ring.poll_readable(&wake, Token::Wake)?;
         let connections = Slots::new(MAX_CONNECTIONS);
         let routes = BTreeMap::new();
         let engine = Engine { ring, pipes: Pipes::default() };
-        Ok(Self { engine, queue, wake, routes, connections, sweep_at: None, ending: false, metrics })
+        Ok(Self { engine, events, queue, wake, routes, connections, sweep_at: None, ending: false, metrics })
     }
 
     /// Runs until nobody can command it any more and everything is closed; each time round counts.
     ///
     /// # Errors
     /// The kernel's, when the ring is unusable.
-    pub fn run(&mut self, turns: &Turns) -> io::Result<()> {
-        let mut completions = Vec::new();
+    pub async fn run(&mut self, turns: &Turns) -> io::Result<()> {
+        let (mut completions, mut rounds) = (Vec::new(), 0);
         while !(self.ending && self.engine.ring.is_idle()) {
-            let due = self.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
-            self.engine.ring.wait(Some(due.unwrap_or(TURN).min(TURN)), &mut completions)?;
+            self.engine.ring.turn(&mut completions)?;
+            rounds += 1;
+            if completions.is_empty() {
+                self.wait().await?;
+                rounds = 0;
+            } else if rounds == ROUNDS {
+                tokio::task::yield_now().await;
+                rounds = 0;
+            }
             turns.count();
             let now = Instant::now();
             for completion in completions.drain(..) {
@@ -102,6 +116,18 @@ impl Reactor {
             }
             self.handle_deadlines(now);
             self.report();
+        }
+        Ok(())
+    }
+
+    /// Waits until an operation may have ended or something falls due.
+    async fn wait(&self) -> io::Result<()> {
+        let latest = Instant::now() + TURN;
+        let due = self.next_deadline().map_or(latest, |at| at.min(latest));
+        tokio::select! {
+            biased;
+            ready = self.events.readable() => ready?.clear_ready(),
+            () = tokio::time::sleep_until(due.into()) => {}
         }
         Ok(())
     }

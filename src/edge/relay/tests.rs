@@ -18,12 +18,16 @@ use crate::edge::metrics::{Dial, EdgeMetrics, Route, RouteReason};
 const PATIENCE: Duration = Duration::from_secs(20);
 const GRACE: Duration = Duration::from_secs(20);
 
+fn threads(count: usize) -> Vec<PacketThread> {
+    (0..count).map(|_| PacketThread::start("relay").expect("a thread")).collect()
+}
+
 /// Runs one story on the `io_uring` engine and on the other.
 async fn on_both(story: impl AsyncFn(&dyn Relay, RelayMetrics)) {
     let rng = || SeededRng::new([3; 32]);
     let metrics = || EdgeMetrics::new(&mut Registry::default()).relay;
     let counted = metrics();
-    match UringRelay::new(1, counted.clone(), rng()) {
+    match UringRelay::new(&threads(1), &counted, rng(), &RollCall::default()) {
         Ok(relay) => patient(story(&relay, counted)).await,
         Err(error) => eprintln!("no io_uring here ({error}): only the other engine is tested"),
     }
@@ -381,7 +385,10 @@ async fn senseless_routes_are_refused_with_a_reason() {
 #[tokio::test]
 async fn several_threads_share_one_address() {
     let metrics = EdgeMetrics::new(&mut Registry::default()).relay;
-    let Ok(relay) = UringRelay::new(3, metrics, SeededRng::new([4; 32])) else { return };
+    let Ok(relay) = UringRelay::new(&threads(3), &metrics, SeededRng::new([4; 32]), &RollCall::default())
+    else {
+        return;
+    };
     let (service, address) = service().await;
     let handle = relay.start(route(&[address])).expect("starts");
     for _ in 0..20 {

@@ -1,4 +1,4 @@
-//! The relay on `io_uring`: threads that each own a ring, and the way to command them.
+//! The relay on `io_uring`: loops that each own a ring, one to a thread, and the way to command them.
 //!
 //! With several threads the kernel spreads connections over them (`SO_REUSEPORT`), and a connection lives and dies in one.
 
@@ -7,7 +7,6 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use socket2::Socket;
@@ -21,11 +20,12 @@ use crate::base::rng::SeededRng;
 use crate::base::roll_call::RollCall;
 use crate::edge::LOOPS;
 use crate::edge::metrics::RelayMetrics;
+use crate::sys::packet_thread::PacketThread;
 
 /// Commands on their way to one thread; whoever sends more waits.
 const COMMANDS: usize = 64;
 
-/// The `io_uring` relay. Its threads end when it and all handles are gone.
+/// The `io_uring` relay. Its loops end when it and all handles are gone.
 pub struct UringRelay {
     threads: Vec<Arc<Remote>>,
     routes: AtomicU64,
@@ -40,27 +40,19 @@ struct Remote {
 }
 
 impl UringRelay {
-    /// Starts the threads.
+    /// Starts a loop in each thread; each shows in `loops` that it turns.
     ///
     /// # Errors
-    /// The kernel's: `io_uring` is absent, forbidden or too old, or there can be no more threads.
-    pub fn new(threads: usize, metrics: RelayMetrics, rng: SeededRng) -> io::Result<Self> {
-        Self::watched(threads, metrics, rng, &RollCall::default())
-    }
-
-    /// As `new`; the threads show in `loops` that they turn.
-    ///
-    /// # Errors
-    /// As `new`.
-    pub fn watched(
-        threads: usize,
-        metrics: RelayMetrics,
+    /// The kernel's: `io_uring` is absent, forbidden or too old.
+    pub fn new(
+        threads: &[PacketThread],
+        metrics: &RelayMetrics,
         rng: SeededRng,
         loops: &RollCall,
     ) -> io::Result<Self> {
-        let threads = (0..threads.max(1)).map(|_| spawn(metrics.clone(), loops.clone()));
+        let threads = threads.iter().map(|thread| start(thread, metrics.clone(), loops.clone()));
         let threads = threads.collect::<io::Result<_>>()?;
-        Ok(Self { threads, routes: AtomicU64::new(0), metrics, rng: Mutex::new(rng) })
+        Ok(Self { threads, routes: AtomicU64::new(0), metrics: metrics.clone(), rng: Mutex::new(rng) })
     }
 
     fn listeners(&self, route: &RelayRoute) -> io::Result<Vec<Socket>> {
@@ -108,27 +100,25 @@ pub(super) fn bound(listener: &Socket) -> io::Result<std::net::SocketAddr> {
     listener.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-fn spawn(metrics: RelayMetrics, loops: RollCall) -> io::Result<Arc<Remote>> {
+fn start(thread: &PacketThread, metrics: RelayMetrics, loops: RollCall) -> io::Result<Arc<Remote>> {
     let (commands, queue) = sync_channel(COMMANDS);
     let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
     let (ready, started) = sync_channel(1);
-    let thread_wake = wake.clone();
-    thread::Builder::new()
-        .name("genkan-relay".to_owned())
-        .spawn(move || run(queue, &thread_wake, metrics, &loops, &ready))?;
+    let loop_wake = duplicate(&wake)?;
+    thread.run(move || run(queue, loop_wake, metrics, loops, ready));
     started.recv().map_err(io::Error::other)??;
     Ok(Arc::new(Remote { commands: Some(commands), wake }))
 }
 
-/// The thread. The ring is made here because only the thread that made it may use it.
-fn run(
+/// The loop. The ring is made here because only the thread that made it may use it.
+async fn run(
     queue: Receiver<Command>,
-    wake: &EventFd,
+    wake: OwnedFd,
     metrics: RelayMetrics,
-    loops: &RollCall,
-    ready: &SyncSender<io::Result<()>>,
+    loops: RollCall,
+    ready: SyncSender<io::Result<()>>,
 ) {
-    let reactor = duplicate(wake).and_then(|wake| Reactor::new(queue, wake, metrics));
+    let reactor = Reactor::new(queue, wake, metrics);
     let (mut reactor, report) = match reactor {
         Ok(reactor) => (Some(reactor), Ok(())),
         Err(error) => (None, Err(error)),
@@ -138,7 +128,7 @@ fn run(
     }
     let Some(reactor) = &mut reactor else { return };
     let turns = loops.join(LOOPS, "layer 4 relay");
-    match reactor.run(&turns) {
+    match reactor.run(&turns).await {
         Ok(()) => turns.leave(),
         Err(error) => {
             tracing::error!(%error, "the relay's ring has failed; its routes are not served any more");

@@ -15,6 +15,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -74,11 +75,16 @@ impl UdpRoute {
     }
 }
 
-/// Listens and forwards from now on, until the handle is stopped or dropped.
+/// Listens and forwards on `runtime` from now on, until the handle is stopped or dropped. The runtime it is called in looks up names.
 ///
 /// # Errors
 /// [`UdpError`].
-pub fn start(route: &UdpRoute, metrics: &UdpMetrics, rng: SeededRng) -> Result<UdpHandle, UdpError> {
+pub fn start(
+    route: &UdpRoute,
+    runtime: &Handle,
+    metrics: &UdpMetrics,
+    rng: SeededRng,
+) -> Result<UdpHandle, UdpError> {
     if route.upstreams.is_empty() {
         return Err(UdpError::NoUpstream(route.name.clone()));
     }
@@ -88,12 +94,14 @@ pub fn start(route: &UdpRoute, metrics: &UdpMetrics, rng: SeededRng) -> Result<U
     let targets = Targets::follow(&route.upstreams, Balance::new(route.selection, rng))
         .map_err(|NoRuntime| UdpError::NoRuntime)?;
     let failed = |source| UdpError::Listen { address: route.listen, source };
+    let inside = runtime.enter();
     let socket = DatagramSocket::bind(route.listen).map_err(failed)?;
+    drop(inside);
     let address = socket.local_address();
     let shared = Arc::new(Shared::new(socket, &route.name, route.limits, metrics));
     let stop = CancellationToken::new();
     let carrier = Carrier::new(Arc::clone(&shared), Arc::clone(&targets));
-    let task = tokio::spawn(carrier.run(stop.clone()));
+    let task = runtime.spawn(carrier.run(stop.clone()));
     Ok(UdpHandle { address, shared, targets, stop, task })
 }
 

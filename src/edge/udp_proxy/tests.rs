@@ -25,7 +25,7 @@ fn route(listen: &str, upstream_address: SocketAddr) -> UdpRoute {
 }
 
 fn started(route: &UdpRoute, metrics: &UdpMetrics) -> UdpHandle {
-    start(route, metrics, SeededRng::new([5; 32])).expect("starts")
+    start(route, &Handle::current(), metrics, SeededRng::new([5; 32])).expect("starts")
 }
 
 async fn bound(address: &str) -> UdpSocket {
@@ -180,7 +180,8 @@ async fn flows_survive_new_upstreams_that_still_have_theirs() {
 async fn senseless_routes_are_refused_and_a_stopped_one_frees_its_port() {
     let service = bound("127.0.0.1:0").await;
     let sensible = route("127.0.0.1:0", service.local_addr().expect("bound"));
-    let refusal = |route: &UdpRoute| start(route, &metrics(), SeededRng::new([5; 32])).err();
+    let refusal =
+        |route: &UdpRoute| start(route, &Handle::current(), &metrics(), SeededRng::new([5; 32])).err();
     let mut nowhere = sensible.clone();
     nowhere.upstreams.clear();
     assert!(matches!(refusal(&nowhere), Some(UdpError::NoUpstream(_))));

@@ -9,15 +9,18 @@ mod operation;
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
 use io_uring::register::Restriction;
 use io_uring::squeue::{Entry, Flags};
-use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::types::{Fd, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use socket2::SockAddr;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use crate::base::slots::{SlotId, Slots};
 use buffers::{Buffers, GROUP};
@@ -29,11 +32,15 @@ pub use operation::{Completion, Event};
 /// Entries of the submission queue: a batch that is larger is submitted in parts. The completion queue has four times as many.
 const ENTRIES: u32 = 512;
 
+/// `IORING_ENTER_GETEVENTS`: deliver what has ended.
+const ENTER_GETEVENTS: u32 = 1;
+
 /// An `io_uring` whose operations are told apart by tokens of the caller's.
 pub struct Ring<T> {
     // Declared, and so dropped, before what the kernel may look at.
     uring: IoUring,
     buffers: Buffers,
+    events: EventFd,
     operations: Slots<Operation<T>>,
 }
 
@@ -52,8 +59,10 @@ impl<T: Copy> Ring<T> {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let buffers = Buffers::new(&uring.submitter(), chunks)?;
+        let events = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        uring.submitter().register_eventfd(events.as_fd().as_raw_fd())?;
         confine(&uring)?;
-        Ok(Self { uring, buffers, operations: Slots::new(operations) })
+        Ok(Self { uring, buffers, events, operations: Slots::new(operations) })
     }
 
     /// Accepts connections until an error or a cancel. They are blocking descriptors, as the ring needs them.
@@ -150,29 +159,41 @@ impl<T: Copy> Ring<T> {
         self.buffers.give_back(chunk);
     }
 
-    /// Submits what is queued, waits until something ends or `timeout` has passed, appends what ended to `completions`.
+    /// Submits what is queued and appends what has ended to `completions`, without waiting. When nothing had ended, the next end
+    /// shows at what [`Ring::watch`] gave.
     ///
     /// # Errors
     /// The kernel's, when the ring itself is unusable.
-    pub fn wait(
-        &mut self,
-        timeout: Option<Duration>,
-        completions: &mut Vec<Completion<T>>,
-    ) -> io::Result<()> {
-        let result = match timeout {
-            None => self.uring.submit_and_wait(1),
-            Some(timeout) => {
-                let timeout = Timespec::from(timeout);
-                self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout))
-            }
-        };
-        if let Err(error) = result
-            && !matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN))
+    pub fn turn(&mut self, completions: &mut Vec<Completion<T>>) -> io::Result<()> {
+        let queue = self.uring.submission();
+        let (queued, is_due) = (queue.len(), queue.taskrun() || queue.cq_overflow());
+        drop(queue);
+        if (queued > 0 || is_due)
+            && let Err(error) = self.enter(queued)
+            && !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY | libc::EAGAIN))
         {
             return Err(error);
         }
         self.collect(completions);
         Ok(())
+    }
+
+    /// Lets the current runtime wait for something to end: readable each time when something has; there is nothing to read. (With
+    /// completions that are delivered only when asked for, the ring's own descriptor is no sign.)
+    ///
+    /// # Errors
+    /// The kernel's: too many descriptors.
+    pub fn watch(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        let events = self.events.as_fd().try_clone_to_owned()?;
+        // SAFETY: an `OwnedFd` keeps its descriptor open until it is dropped, which the `AsyncFd` does last.
+        unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) }
+            .map_err(|error| error.into_parts().1)
+    }
+
+    fn enter(&self, queued: usize) -> io::Result<usize> {
+        let queued = u32::try_from(queued).unwrap_or(u32::MAX);
+        // SAFETY: no argument leads to memory, and what the queued entries lead to is as `push` says.
+        unsafe { self.uring.submitter().enter::<()>(queued, 0, ENTER_GETEVENTS, None) }
     }
 
     /// Whether nothing is in flight.
@@ -339,12 +360,14 @@ fn build() -> io::Result<IoUring> {
         .setup_cqsize(ENTRIES * 4)
         .setup_single_issuer()
         .setup_defer_taskrun()
+        .setup_taskrun_flag()
         .setup_r_disabled()
         .build(ENTRIES);
     match deferred {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
             let mut builder = IoUring::builder();
-            builder.setup_cqsize(ENTRIES * 4).setup_coop_taskrun().setup_r_disabled().build(ENTRIES)
+            builder.setup_cqsize(ENTRIES * 4).setup_coop_taskrun().setup_taskrun_flag();
+            builder.setup_r_disabled().build(ENTRIES)
         }
         other => other,
     }
