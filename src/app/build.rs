@@ -20,6 +20,7 @@ use super::resident::{Certificates, Coordinator};
 use super::state::{self, Opened};
 use super::surroundings::Surroundings;
 use super::{AppError, descriptors, lan, monitor, policy, processor, reload};
+use crate::base::datagram_path::DatagramPath;
 use crate::base::rng::SeededRng;
 use crate::base::roll_call::RollCall;
 use crate::base::wall_time::WallTime;
@@ -35,7 +36,7 @@ use crate::coordinator::store::{Identity, Store};
 use crate::coordinator::stun_server::{self, StunMetrics};
 use crate::edge::metrics::EdgeMetrics;
 use crate::edge::reach::Reach;
-use crate::edge::{AcmeSettings, Edge, EdgeSettings};
+use crate::edge::{AcmeSettings, Edge, EdgeSettings, PacketPaths};
 use crate::health::Health;
 use crate::health::catalogue::{DATABASE_LOST, TUNNEL_DOWN};
 use crate::sys::packet_thread::PacketThreads;
@@ -96,7 +97,7 @@ impl App {
         around: &Surroundings,
         tunnel: Result<Raised, TunnelError>,
     ) -> Result<Self, AppError> {
-        let threads = packet_threads()?;
+        let packets = packet_paths(tunnel.as_ref().ok())?;
         let mut site = Site::prepare(model, state, around)?;
         let (ledger, disco_key) = site.open_ledger(config)?;
         let relay = site.open_relay(&ledger);
@@ -105,9 +106,9 @@ impl App {
         let server =
             Server::new(ledger.clone(), site.identity.noise.clone(), relay.clone(), control_metrics, seed);
         site.start_stun().await?;
-        site.start_tunnel(tunnel, &threads, &ledger, &relay, disco_key);
+        site.start_tunnel(tunnel, &packets.threads, &ledger, &relay, disco_key);
         let pin = site.start_admin(&ledger, config, around.updates.clone()).await?;
-        let edge = site.start_edge(server.clone(), &threads).await?;
+        let edge = site.start_edge(server.clone(), &packets).await?;
         let known = site.model.clone();
         let settings = move |lan| relay_settings(&known, lan);
         site.spawn(pass_relay(edge.pin(), site.lan.clone(), ledger.clone(), settings));
@@ -290,7 +291,7 @@ impl Site {
 }
 
 impl Site {
-    async fn start_edge(&mut self, server: Server, threads: &PacketThreads) -> Result<Edge, AppError> {
+    async fn start_edge(&mut self, server: Server, packets: &PacketPaths) -> Result<Edge, AppError> {
         let resident = Arc::new(Coordinator { name: self.model.name.clone(), server });
         let certificates = Arc::new(Certificates(self.store.clone()));
         let reach = Reach::telling(self.health.clone(), self.wall.clone());
@@ -298,7 +299,7 @@ impl Site {
         let mut settings = self.edge_settings();
         settings.udp_flows = descriptors::udp_flows(self.descriptors);
         descriptors::warn_if_few(self.descriptors, &settings);
-        Edge::start(settings, threads, resident, certificates, metrics, self.wall.clone())
+        Edge::start(settings, packets, resident, certificates, metrics, self.wall.clone())
             .await
             .map_err(|error| AppError::environment("edge", error))
     }
@@ -333,9 +334,12 @@ impl Site {
     }
 }
 
-fn packet_threads() -> Result<PacketThreads, AppError> {
+fn packet_paths(tunnel: Option<&Raised>) -> Result<PacketPaths, AppError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    PacketThreads::start(cores).map_err(|error| AppError::environment("no threads for packets", error))
+    let threads = PacketThreads::start(cores)
+        .map_err(|error| AppError::environment("no threads for packets", error))?;
+    let datagrams = tunnel.map(|raised| Arc::new(raised.path()) as Arc<dyn DatagramPath>);
+    Ok(PacketPaths { threads, datagrams })
 }
 
 fn relay_settings(model: &Model, lan: Option<lan::Lan>) -> RelaySettings {

@@ -6,6 +6,7 @@ pub mod backoff;
 pub mod ceilings;
 pub mod condition;
 pub mod condition_board;
+pub mod datagram_path;
 pub mod house;
 pub mod paged_map;
 pub mod rate;

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::RngCore;
-use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::core::route::{Layer4Server, Listen, Transport, Upstream};
 use super::metrics::UdpMetrics;
 use super::relay::{Relay, RelayError, RelayHandle, RelayRoute};
-use super::udp_proxy::{self, UdpError, UdpHandle, UdpRoute};
+use super::udp_proxy::{self, Carriage, UdpError, UdpHandle, UdpRoute};
 use crate::base::rng::SeededRng;
 
 /// How often, and how long apart, a taken address is tried again.
@@ -31,7 +30,7 @@ pub enum Layer4Error {
 /// See the module. Dropped, every route ends at once.
 pub struct Layer4 {
     relay: Arc<dyn Relay>,
-    datagrams: Handle,
+    carriage: Carriage,
     udp: UdpMetrics,
     udp_flows: usize,
     rng: SeededRng,
@@ -49,16 +48,16 @@ enum Served {
 }
 
 impl Layer4 {
-    /// Datagrams are passed on in `datagrams`: `udp_flows` at once over all routes.
+    /// Datagrams go by `carriage`, `udp_flows` at once over all routes.
     #[must_use]
     pub fn new(
         relay: Arc<dyn Relay>,
-        datagrams: Handle,
+        carriage: Carriage,
         udp: UdpMetrics,
         udp_flows: usize,
         rng: SeededRng,
     ) -> Self {
-        Self { relay, datagrams, udp, udp_flows, rng, routes: BTreeMap::new() }
+        Self { relay, carriage, udp, udp_flows, rng, routes: BTreeMap::new() }
     }
 
     /// Makes the routes those of `servers`. A route that keeps its address keeps its connections and flows (and its name in the
@@ -128,7 +127,7 @@ impl Layer4 {
                 let route = UdpRoute::new(&server.name, at.address, upstreams);
                 let mut seed = [0; 32];
                 self.rng.fill_bytes(&mut seed);
-                Served::Udp(udp_proxy::start(&route, &self.datagrams, &self.udp, SeededRng::new(seed))?)
+                Served::Udp(udp_proxy::start(&route, &self.carriage, &self.udp, SeededRng::new(seed))?)
             }
         };
         Ok(Route { upstreams: server.upstreams.clone(), handle })
@@ -200,6 +199,7 @@ mod tests {
     use super::*;
     use crate::edge::metrics::EdgeMetrics;
     use crate::edge::relay::CopyRelay;
+    use crate::sys::packet_thread::PacketThread;
 
     fn server(port: u16) -> Layer4Server {
         let upstream = Upstream { transport: Transport::Udp, host: "127.0.0.1".into(), port: 9 };
@@ -217,7 +217,8 @@ mod tests {
     async fn the_flows_of_all_routes_together_keep_to_their_total() {
         let metrics = EdgeMetrics::new(&mut Registry::default());
         let relay = Arc::new(CopyRelay::new(metrics.relay, SeededRng::new([1; 32])));
-        let mut layer4 = Layer4::new(relay, Handle::current(), metrics.udp, 8, SeededRng::new([2; 32]));
+        let carriage = Carriage { thread: PacketThread::start("datagrams").expect("a thread"), path: None };
+        let mut layer4 = Layer4::new(relay, carriage, metrics.udp, 8, SeededRng::new([2; 32]));
         let servers = [server(free_port()), server(free_port())];
         layer4.set(&servers, Duration::ZERO).await.expect("served");
         let mut clients = Vec::new();

@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::base::datagram_path::DatagramPath;
 use crate::base::rng::SeededRng;
 use crate::base::wall_time::WallTime;
 use crate::health::catalogue::NOT_LISTENING;
@@ -52,6 +53,7 @@ use layer4::Layer4;
 use listener::{Listener, Shared};
 use metrics::EdgeMetrics;
 use tls::{Certificates, Names};
+use udp_proxy::Carriage;
 
 pub use body::Body;
 pub use error::EdgeError;
@@ -76,6 +78,14 @@ pub struct Edge {
     background: JoinSet<()>,
 }
 
+/// Where and how layer 4 is carried.
+#[derive(Clone)]
+pub struct PacketPaths {
+    pub threads: PacketThreads,
+    /// For datagrams to machines of the tailnet, past the kernel.
+    pub datagrams: Option<Arc<dyn DatagramPath>>,
+}
+
 /// What is open, and the configuration it was opened for.
 struct Sockets {
     config: EdgeConfig,
@@ -84,13 +94,13 @@ struct Sockets {
 }
 
 impl Edge {
-    /// Opens every socket of the configuration and serves from now on, layer 4 in `threads`. `wall` is kept current by its sender.
+    /// Opens every socket of the configuration and serves from now on, layer 4 by `packets`. `wall` is kept current by its sender.
     ///
     /// # Errors
     /// [`EdgeError`]; nothing is left open then.
     pub async fn start(
         mut settings: EdgeSettings,
-        threads: &PacketThreads,
+        packets: &PacketPaths,
         resident: Arc<dyn Resident>,
         store: Arc<dyn CertificateStore>,
         metrics: EdgeMetrics,
@@ -106,10 +116,12 @@ impl Edge {
         let told = standings.subscribe();
         let links = AcmeLinks { store, names: orderable.subscribe(), wall, standings };
         let background = background(&settings, &shared, links, &mut rng);
-        let relay = relay::choose(from_ref(&threads.relay), metrics.relay, fork(&mut rng), &settings.loops);
-        let datagrams = threads.tunnel.runtime().clone();
+        let relay =
+            relay::choose(from_ref(&packets.threads.relay), metrics.relay, fork(&mut rng), &settings.loops);
+        let thread = packets.threads.tunnel.clone();
+        let carriage = Carriage { thread, path: packets.datagrams.clone() };
         let layer4 =
-            Layer4::new(relay, datagrams, metrics.udp, settings.udp_flows, SeededRng::new(fork(&mut rng)));
+            Layer4::new(relay, carriage, metrics.udp, settings.udp_flows, SeededRng::new(fork(&mut rng)));
         let sockets = Sockets { config: EdgeConfig::default(), listeners: BTreeMap::new(), layer4 };
         let served = watch::Sender::default();
         let sockets = Mutex::new(sockets);

@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::drops::DropReason;
 use super::core::node::{Datagrams, Node, NodeSettings};
+use super::core::offload::coalesce::Joins;
 use super::core::outbox::Destination;
+use super::flows::{Flows, TunnelPath};
 use super::metrics::TunnelMetrics;
 use super::own_endpoints::OwnEndpoints;
 pub use super::tun_device::TunSettings;
@@ -76,13 +78,23 @@ pub struct Raised {
     interface: TunSettings,
     tun: RaisedTun,
     sockets: BoundSockets,
+    path: TunnelPath,
+}
+
+impl Raised {
+    /// For datagrams of other rooms, once the tunnel is served.
+    #[must_use]
+    pub fn path(&self) -> TunnelPath {
+        self.path.clone()
+    }
 }
 
 /// Opens the interface, and `port` for WireGuard and disco. The runtime it is called in may end before the one that serves begins.
 pub async fn raise(interface: TunSettings, port: u16) -> Result<Raised, TunnelError> {
     let sockets = BoundSockets::bind(port)?;
     let tun = RaisedTun::create(&interface).await?;
-    Ok(Raised { interface, tun, sockets })
+    let path = TunnelPath::new(&interface);
+    Ok(Raised { interface, tun, sockets, path })
 }
 
 /// Runs the node until `stop`, or until the sender of netmaps is gone.
@@ -95,7 +107,7 @@ pub async fn serve(
 ) -> Result<(), TunnelError> {
     // Dropped on the way out of a failure: the tunnel stands still then.
     let turns = config.loops.join(LOOPS, "tunnel");
-    let Raised { interface, tun, sockets } = raised;
+    let Raised { interface, tun, sockets, path } = raised;
     let (tun, sockets) = (tun.watch()?, sockets.watch()?);
     tracing::info!(interface = interface.name, port = sockets.port(), "tunnel is up");
     let (own_endpoints, endpoints) = watch::channel(Vec::new());
@@ -105,8 +117,9 @@ pub async fn serve(
         public: config.public_endpoint.clone(),
     };
     let watcher = tokio::spawn(watcher.watch(own_endpoints, links.endpoints.clone()));
-    let result =
-        Driver::new(&config, interface, links, endpoints, (tun, sockets), metrics).run(&stop, &turns).await;
+    let result = Driver::new(&config, interface, links, endpoints, (tun, sockets, path), metrics)
+        .run(&stop, &turns)
+        .await;
     watcher.abort();
     result.inspect(|()| turns.leave())
 }
@@ -117,6 +130,7 @@ struct Driver {
     tun: TunDevice,
     sockets: UdpSockets,
     links: Links,
+    flows: Flows,
     endpoints: watch::Receiver<Vec<SocketAddr>>,
     relay_is_open: bool,
     endpoints_are_open: bool,
@@ -141,7 +155,7 @@ impl Driver {
         interface: TunSettings,
         links: Links,
         endpoints: watch::Receiver<Vec<SocketAddr>>,
-        (tun, sockets): (TunDevice, UdpSockets),
+        (tun, sockets, path): (TunDevice, UdpSockets, TunnelPath),
         metrics: TunnelMetrics,
     ) -> Self {
         let now = Instant::now();
@@ -150,13 +164,14 @@ impl Driver {
             disco_key: config.disco_key.clone(),
             home_region: config.home_region,
             seed: config.seed,
-            joins: tun.joins(),
+            joins: Joins { flows: sockets.sends_segments(), ..tun.joins() },
         };
         Self {
             node: Node::new(&settings, now),
             interface: interface.name,
             tun,
             sockets,
+            flows: Flows::serve(path),
             links,
             endpoints,
             relay_is_open: true,
@@ -191,6 +206,7 @@ impl Driver {
         tokio::select! {
             _ = self.tun.readable() => {}
             _ = self.sockets.readable() => {}
+            () = self.flows.waiting() => {}
             count = self.links.relay_in.recv_many(&mut self.relayed, RELAYED), if self.relay_is_open => {
                 self.relay_is_open = count > 0;
             }
@@ -223,6 +239,7 @@ impl Driver {
         self.read_sockets(now);
         self.write_tun();
         self.read_tun(now).await?;
+        self.take_flows(now).await;
         self.transmit(now).await;
         self.report(now);
         Ok(())
@@ -267,10 +284,22 @@ impl Driver {
         Ok(())
     }
 
+    async fn take_flows(&mut self, now: Instant) {
+        self.flows.take(&mut self.node);
+        while let Some((flow, contents, segment_size)) = self.flows.poll(&mut self.node) {
+            self.node.handle_flow(flow, contents, segment_size, now);
+            if self.node.outgoing_bytes() >= SEND_AT {
+                self.transmit(now).await;
+            }
+        }
+    }
+
     fn write_tun(&mut self) {
         let mut failed = 0;
         while let Some(packet) = self.node.poll_tun() {
-            if let Err(error) = self.tun.send(&packet) {
+            if let Some(flow) = packet.flow {
+                failed += if self.flows.answer(flow, &packet) { 0 } else { packet.parts().len() as u64 };
+            } else if let Err(error) = self.tun.send(&packet) {
                 tracing::trace!(%error, "packet for this machine refused");
                 failed += packet.parts().len() as u64;
             }

@@ -2,6 +2,7 @@
 
 pub mod core;
 pub mod driver;
+pub mod flows;
 pub mod metrics;
 mod own_endpoints;
 mod tun_device;

@@ -142,8 +142,11 @@ impl TunDevice {
 /// Offers the kernel to do what a network card would, as much as it understands; what may be given to it in return.
 fn offer(file: &File) -> Joins {
     let offers = [
-        (tun::CHECKSUM | tun::TCP_SEGMENTATION | tun::UDP_SEGMENTATION, Joins { tcp: true, udp: true }),
-        (tun::CHECKSUM | tun::TCP_SEGMENTATION, Joins { tcp: true, udp: false }),
+        (
+            tun::CHECKSUM | tun::TCP_SEGMENTATION | tun::UDP_SEGMENTATION,
+            Joins { tcp: true, udp: true, flows: false },
+        ),
+        (tun::CHECKSUM | tun::TCP_SEGMENTATION, Joins { tcp: true, udp: false, flows: false }),
     ];
     let taken = offers.into_iter().find(|(offloads, _)| tun::set_offloads(file, *offloads).is_ok());
     let joins = taken.map_or_else(Joins::default, |(_, joins)| joins);

@@ -87,6 +87,12 @@ impl UdpSockets {
         self.port
     }
 
+    /// Whether other sockets may send segments too.
+    #[must_use]
+    pub fn sends_segments(&self) -> bool {
+        self.segmentation == Segmentation::Works
+    }
+
     /// Waits until [`UdpSockets::receive`] may have a datagram.
     pub async fn readable(&self) -> io::Result<()> {
         let Some(ipv6) = &self.ipv6 else { return self.ipv4.receiving.readable().await };

@@ -7,7 +7,7 @@ use genkan::base::wall_time::WallTime;
 use genkan::coordinator::ledger::Origin;
 use genkan::coordinator::server::Server;
 use genkan::edge::metrics::EdgeMetrics;
-use genkan::edge::{Edge, Resident, ResponseFuture};
+use genkan::edge::{Edge, PacketPaths, Resident, ResponseFuture};
 use genkan::sys::packet_thread::PacketThreads;
 use http::Request;
 use hyper::body::Incoming;
@@ -53,8 +53,9 @@ async fn the_relay_is_reached_without_tls_on_the_control_port_and_on_80() {
     let (_wall, clock) = watch::channel(WallTime::Unknown);
     let resident = Arc::new(Coordinator(house.server.clone()));
     let metrics = EdgeMetrics::new(&mut Registry::default());
-    let (threads, store) = (PacketThreads::start(1).expect("a thread"), Arc::new(MemoryStore::default()));
-    let edge = Edge::start(settings, &threads, resident, store, metrics, clock).await;
+    let threads = PacketThreads::start(1).expect("a thread");
+    let (packets, store) = (PacketPaths { threads, datagrams: None }, Arc::new(MemoryStore::default()));
+    let edge = Edge::start(settings, &packets, resident, store, metrics, clock).await;
     let _edge = edge.expect("the edge starts");
     for port in ports {
         for host in ["door.example", "192.168.1.2"] {

@@ -16,7 +16,9 @@ use genkan::edge::core::route::{
     EdgeConfig, HttpHandler, HttpRoute, HttpServer, Layer4Server, Listen, Transport, Upstream,
 };
 use genkan::edge::metrics::EdgeMetrics;
-use genkan::edge::{CertificateStore, Edge, EdgeSettings, Resident, ResponseFuture, StoreFailure};
+use genkan::edge::{
+    CertificateStore, Edge, EdgeSettings, PacketPaths, Resident, ResponseFuture, StoreFailure,
+};
 use genkan::sys::packet_thread::PacketThreads;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -160,6 +162,10 @@ pub struct House {
     pub registry: Registry,
 }
 
+fn packets() -> PacketPaths {
+    PacketPaths { threads: PacketThreads::start(1).expect("a thread"), datagrams: None }
+}
+
 impl House {
     pub async fn open(routes: Vec<HttpRoute>) -> Self {
         Self::with(settings(routes).await, MemoryStore::default()).await
@@ -175,7 +181,7 @@ impl House {
         let metrics = EdgeMetrics::new(&mut registry);
         let edge = Edge::start(
             settings.clone(),
-            &PacketThreads::start(1).expect("a thread"),
+            &packets(),
             Arc::new(TestResident),
             Arc::new(store.clone()),
             metrics,

@@ -1,7 +1,7 @@
 //! Sockets of the flows, and datagrams between them and the listener.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,8 +16,9 @@ use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::socket::{Batch, DatagramSocket, MAX_DATAGRAM};
+use super::socket::{Batch, DatagramSocket, MAX_DATAGRAM, Read};
 use crate::base::ceilings::Denied;
+use crate::base::datagram_path::{Answers, DatagramFlow, DatagramPath, Unsent};
 use crate::base::slots::SlotId;
 use crate::edge::core::udp_flows::{FlowKey, FlowLimits, Inbound, UdpFlows};
 use crate::edge::metrics::{Direction, Route, RouteDirection, RouteReason, RouteUpstream, UdpMetrics};
@@ -32,6 +33,7 @@ const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Carrier {
     shared: Arc<Shared>,
     targets: Arc<Targets>,
+    path: Option<Arc<dyn DatagramPath>>,
     version: u64,
     carried: HashMap<SlotId, Carried>,
 }
@@ -46,7 +48,10 @@ pub(super) struct Shared {
 }
 
 struct Carried {
+    /// Holds the port, also while datagrams go by the path.
     socket: Arc<UdpSocket>,
+    /// Past the kernel, where there is one.
+    path: Option<Box<dyn DatagramFlow>>,
     lease: Lease,
     _answers: AbortOnDropHandle<()>,
 }
@@ -60,9 +65,10 @@ struct RouteMetrics {
 }
 
 impl Carrier {
-    pub fn new(shared: Arc<Shared>, targets: Arc<Targets>) -> Self {
+    /// Datagrams go by `path` where it leads to the upstream.
+    pub fn new(shared: Arc<Shared>, targets: Arc<Targets>, path: Option<Arc<dyn DatagramPath>>) -> Self {
         let version = targets.version();
-        Self { shared, targets, version, carried: HashMap::new() }
+        Self { shared, targets, path, version, carried: HashMap::new() }
     }
 
     /// Carries until `stop`; then every socket is closed.
@@ -89,9 +95,9 @@ impl Carrier {
             tokio::time::sleep(RECEIVE_PAUSE).await;
         }
         let now = Instant::now();
-        for (key, bytes) in batch.iter() {
-            if let Err(reason) = self.pass_in(key, bytes, now) {
-                self.shared.metrics.count_dropped(reason);
+        for read in batch.iter() {
+            if let Err(reason) = self.pass_in(&read, now) {
+                self.shared.metrics.count_dropped(reason, read.count());
             }
         }
         if batch.is_full() {
@@ -100,23 +106,31 @@ impl Carrier {
         }
     }
 
-    /// Passes one datagram on to its flow's upstream; an error says why it was dropped.
-    fn pass_in(&mut self, key: FlowKey, bytes: &[u8], now: Instant) -> Result<(), &'static str> {
-        let inbound = self.shared.flows().handle_inbound(key, now);
+    /// Passes datagrams on to their flow's upstream; an error says why they were dropped.
+    fn pass_in(&mut self, read: &Read<'_>, now: Instant) -> Result<(), &'static str> {
+        let inbound = self.shared.flows().handle_inbound(read.key, now);
         let id = match inbound {
             Inbound::Known(id) => id,
             Inbound::Begun(id) => {
                 // Evicted ones first: the new flow needs their descriptors.
                 self.close_ended();
-                self.open(id, key, now).inspect_err(|_| self.shared.flows().remove(id))?;
+                self.open(id, read.key, now).inspect_err(|_| self.shared.flows().remove(id))?;
                 id
             }
             Inbound::Refused(Denied::Full) => return Err("full"),
             Inbound::Refused(Denied::SourceFull) => return Err("source_full"),
         };
         let carried = self.carried.get(&id).ok_or("no_socket")?;
-        send(&carried.socket, bytes).map_err(|_| "upstream_send")?;
-        self.shared.metrics.count_passed(Direction::In, bytes.len());
+        match carried.path.as_ref().map(|path| path.send(read.contents, read.segment_size)) {
+            Some(Ok(())) => {}
+            Some(Err(Unsent::Full)) => return Err("tunnel_full"),
+            Some(Err(Unsent::Unfit)) | None => {
+                for datagram in read.datagrams() {
+                    send(&carried.socket, datagram).map_err(|_| "upstream_send")?;
+                }
+            }
+        }
+        self.shared.metrics.count_passed(Direction::In, read.count(), read.contents.len());
         Ok(())
     }
 
@@ -128,9 +142,13 @@ impl Carrier {
             "no_socket"
         })?;
         let socket = Arc::new(socket);
+        let path = self.path.as_ref().zip(socket.local_addr().ok()).and_then(|(path, local)| {
+            let answers = FlowAnswers { shared: Arc::clone(&self.shared), id };
+            path.open(local, target.address, Arc::new(answers))
+        });
         let answers = carry_back(Arc::clone(&self.shared), Arc::clone(&socket), id);
         let answers = AbortOnDropHandle::new(tokio::spawn(answers));
-        self.carried.insert(id, Carried { socket, lease: target.lease(), _answers: answers });
+        self.carried.insert(id, Carried { socket, path, lease: target.lease(), _answers: answers });
         self.shared.metrics.count_flow(&target.upstream);
         tracing::debug!(route = self.shared.metrics.route, client = %key.client, upstream = target.upstream, "flow");
         Ok(())
@@ -188,9 +206,9 @@ impl Shared {
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..BURST {
             match socket.try_recv(&mut scratch) {
-                Ok(length) => self.answer(id, &scratch[..length]),
+                Ok(length) => self.answer(id, &[IoSlice::new(&scratch[..length])]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-                Err(_) => self.metrics.count_dropped("upstream_refused"),
+                Err(_) => self.metrics.count_dropped("upstream_refused", 1),
             }
         }
         false
@@ -199,20 +217,35 @@ impl Shared {
     /// The upstream's machine said by ICMP that nobody listens there. It may yet: the flow stays.
     fn take_error(&self, socket: &UdpSocket) {
         if let Ok(Some(_)) = socket.take_error() {
-            self.metrics.count_dropped("upstream_refused");
+            self.metrics.count_dropped("upstream_refused", 1);
         }
         // Tells the runtime that this readiness is used up.
         let used_up = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
         socket.try_io(Interest::ERROR, used_up).ok();
     }
 
-    fn answer(&self, id: SlotId, bytes: &[u8]) {
+    fn answer(&self, id: SlotId, datagrams: &[IoSlice<'_>]) {
         let key = self.flows().handle_reply(id, Instant::now());
-        match key.map(|key| self.listener.send(&key, bytes)) {
-            Some(Ok(())) => self.metrics.count_passed(Direction::Out, bytes.len()),
-            Some(Err(_)) => self.metrics.count_dropped("client_send"),
-            None => self.metrics.count_dropped("late"),
+        match key.map(|key| self.listener.send(&key, datagrams)) {
+            Some(Ok(())) => {
+                let bytes = datagrams.iter().map(|datagram| datagram.len()).sum();
+                self.metrics.count_passed(Direction::Out, datagrams.len(), bytes);
+            }
+            Some(Err(_)) => self.metrics.count_dropped("client_send", datagrams.len()),
+            None => self.metrics.count_dropped("late", datagrams.len()),
         }
+    }
+}
+
+/// Takes what comes by a flow's path.
+struct FlowAnswers {
+    shared: Arc<Shared>,
+    id: SlotId,
+}
+
+impl Answers for FlowAnswers {
+    fn take(&self, datagrams: &[IoSlice<'_>]) {
+        self.shared.answer(self.id, datagrams);
     }
 }
 
@@ -275,14 +308,14 @@ impl RouteMetrics {
         self.families.flows.get_or_create(&labels).inc();
     }
 
-    fn count_passed(&self, direction: Direction, length: usize) {
+    fn count_passed(&self, direction: Direction, count: usize, length: usize) {
         let (datagrams, bytes) = &self.passed[direction as usize];
-        datagrams.inc();
+        datagrams.inc_by(count as u64);
         bytes.inc_by(length as u64);
     }
 
-    fn count_dropped(&self, reason: &'static str) {
-        self.families.dropped.get_or_create(&self.labels(reason)).inc();
+    fn count_dropped(&self, reason: &'static str, count: usize) {
+        self.families.dropped.get_or_create(&self.labels(reason)).inc_by(count as u64);
     }
 
     fn count_ended(&self, reason: &'static str) {

@@ -5,6 +5,9 @@
 //!    ^------------ leaves from the address the client spoke to <-----------------'
 //! ```
 //!
+//! Towards a machine of the tailnet datagrams are handed to the tunnel as they are ([`DatagramPath`]), and the flow's socket holds the
+//! port and takes what does not come that way.
+//!
 //! An upstream sees one peer per client, as it would without us. Which flows there are is decided by `core::udp_flows`; the
 //! sockets behind them and the passing on are in `carrier`.
 
@@ -15,8 +18,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::core::balance::{Balance, Selection};
@@ -24,7 +26,9 @@ use super::core::route::{Transport, Upstream};
 use super::core::udp_flows::FlowLimits;
 use super::metrics::UdpMetrics;
 use super::targets::{NoRuntime, Targets};
+use crate::base::datagram_path::DatagramPath;
 use crate::base::rng::SeededRng;
+use crate::sys::packet_thread::PacketThread;
 use carrier::{Carrier, Shared};
 use socket::DatagramSocket;
 
@@ -63,7 +67,7 @@ pub struct UdpHandle {
     shared: Arc<Shared>,
     targets: Arc<Targets>,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: oneshot::Receiver<()>,
 }
 
 impl UdpRoute {
@@ -75,13 +79,21 @@ impl UdpRoute {
     }
 }
 
-/// Listens and forwards on `runtime` from now on, until the handle is stopped or dropped. The runtime it is called in looks up names.
+/// Where and how the datagrams of routes are carried.
+#[derive(Clone)]
+pub struct Carriage {
+    pub thread: PacketThread,
+    /// Past the kernel to machines of the tailnet, where there is such a way.
+    pub path: Option<Arc<dyn DatagramPath>>,
+}
+
+/// Listens and forwards from now on, until the handle is stopped or dropped. The runtime it is called in looks up names.
 ///
 /// # Errors
 /// [`UdpError`].
 pub fn start(
     route: &UdpRoute,
-    runtime: &Handle,
+    carriage: &Carriage,
     metrics: &UdpMetrics,
     rng: SeededRng,
 ) -> Result<UdpHandle, UdpError> {
@@ -94,14 +106,17 @@ pub fn start(
     let targets = Targets::follow(&route.upstreams, Balance::new(route.selection, rng))
         .map_err(|NoRuntime| UdpError::NoRuntime)?;
     let failed = |source| UdpError::Listen { address: route.listen, source };
-    let inside = runtime.enter();
+    let inside = carriage.thread.runtime().enter();
     let socket = DatagramSocket::bind(route.listen).map_err(failed)?;
     drop(inside);
     let address = socket.local_address();
     let shared = Arc::new(Shared::new(socket, &route.name, route.limits, metrics));
     let stop = CancellationToken::new();
-    let carrier = Carrier::new(Arc::clone(&shared), Arc::clone(&targets));
-    let task = runtime.spawn(carrier.run(stop.clone()));
+    let carrier = Carrier::new(Arc::clone(&shared), Arc::clone(&targets), carriage.path.clone());
+    let task = carriage.thread.run({
+        let stop = stop.clone();
+        move || carrier.run(stop)
+    });
     Ok(UdpHandle { address, shared, targets, stop, task })
 }
 
@@ -142,5 +157,7 @@ impl Drop for UdpHandle {
     }
 }
 
+#[cfg(test)]
+mod path_tests;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 
 use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
-use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo, UdpGroSegment};
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, RecvMsg, SockaddrStorage, recvmsg, sendmsg, setsockopt,
 };
@@ -16,10 +16,13 @@ use tokio::net::UdpSocket;
 
 use crate::edge::core::udp_flows::FlowKey;
 
-/// Datagrams taken per wake-up, so that other tasks get their turn.
+/// Reads per wake-up, so that other tasks get their turn.
 const BATCH: usize = 32;
 /// No UDP payload is larger.
 pub(super) const MAX_DATAGRAM: usize = 65_535;
+/// As the kernel's `UDP_MAX_SEGMENTS` was until 6.9, and the most bytes of one send.
+const MAX_SEGMENTS: usize = 64;
+const MAX_DATAGRAM_SENT: usize = 65_487;
 /// Asked for; the kernel grants what `net.core.rmem_max` allows. A burst of 1,000 full datagrams while the task waits.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
@@ -28,10 +31,31 @@ pub(super) struct DatagramSocket {
     local: SocketAddr,
 }
 
-/// Datagrams received together, one behind the other: what a flood of large ones leaves behind is one arena, not one for each place.
+/// What was received together, one behind the other: what a flood of large ones leaves behind is one arena, not one for each place.
 pub(super) struct Batch {
     arena: Box<[u8]>,
-    datagrams: Vec<(FlowKey, Range<usize>)>,
+    reads: Vec<(FlowKey, Range<usize>, usize)>,
+}
+
+/// What one read gave: datagrams of one client, every `segment_size` bytes one, the last perhaps shorter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Read<'a> {
+    pub key: FlowKey,
+    pub contents: &'a [u8],
+    /// At least 1.
+    pub segment_size: usize,
+}
+
+impl<'a> Read<'a> {
+    /// An empty datagram is one too.
+    pub fn datagrams(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let empty = self.contents.is_empty().then_some(self.contents);
+        self.contents.chunks(self.segment_size).chain(empty)
+    }
+
+    pub fn count(&self) -> usize {
+        self.contents.len().div_ceil(self.segment_size).max(1)
+    }
 }
 
 impl DatagramSocket {
@@ -51,6 +75,8 @@ impl DatagramSocket {
             }
             _ => {}
         }
+        // Without receive offload (Linux 5.0) datagrams come one by one.
+        setsockopt(&socket, UdpGroSegment, &true).ok();
         socket.bind(&address.into())?;
         let socket = UdpSocket::from_std(socket.into())?;
         let local = socket.local_addr()?;
@@ -66,12 +92,12 @@ impl DatagramSocket {
     /// # Errors
     /// The kernel's; the next call may succeed.
     pub async fn receive(&self, batch: &mut Batch) -> io::Result<()> {
-        batch.datagrams.clear();
+        batch.reads.clear();
         self.socket.readable().await?;
         while !batch.is_full() {
             let room = batch.room();
             match self.socket.try_io(Interest::READABLE, || self.receive_one(room)) {
-                Ok((key, length)) => batch.push(key, length),
+                Ok((key, length, segment_size)) => batch.push(key, length, segment_size),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
@@ -79,11 +105,24 @@ impl DatagramSocket {
         Ok(())
     }
 
-    /// Answers a client from the address it spoke to.
+    /// Answers a client from the address it spoke to: with datagrams of one length, the last perhaps shorter, which one way or
+    /// another leave one by one.
     ///
     /// # Errors
-    /// The kernel's, `WouldBlock` when its buffer is full.
-    pub fn send(&self, to: &FlowKey, bytes: &[u8]) -> io::Result<()> {
+    /// The kernel's, `WouldBlock` when its buffer is full; some may have left.
+    pub fn send(&self, to: &FlowKey, datagrams: &[IoSlice<'_>]) -> io::Result<()> {
+        let size = datagrams.first().map_or(1, |first| first.len().max(1));
+        for together in datagrams.chunks((MAX_DATAGRAM_SENT / size).clamp(1, MAX_SEGMENTS)) {
+            let sent = self.send_together(to, together, u16::try_from(size).unwrap_or(u16::MAX));
+            if together.len() > 1 && sent.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock) {
+                // Not every way out takes segments.
+                together.chunks(1).try_for_each(|one| self.send_together(to, one, u16::MAX))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_together(&self, to: &FlowKey, datagrams: &[IoSlice<'_>], size: u16) -> io::Result<()> {
         let client = SockaddrStorage::from(to.client);
         let (v4, v6);
         let wildcard = self.local.ip().is_unspecified();
@@ -99,37 +138,54 @@ impl DatagramSocket {
                 Some(ControlMessage::Ipv6PacketInfo(&v6))
             }
         };
+        let segments = (datagrams.len() > 1).then_some(ControlMessage::UdpGsoSegments(&size));
+        let mut controls = [ControlMessage::UdpGsoSegments(&size); 2];
+        let mut count = 0;
+        for (place, message) in controls.iter_mut().zip(control.into_iter().chain(segments)) {
+            *place = message;
+            count += 1;
+        }
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        let fd = self.socket.as_raw_fd();
-        sendmsg(fd, &[IoSlice::new(bytes)], control.as_slice(), flags, Some(&client))?;
+        sendmsg(self.socket.as_raw_fd(), datagrams, &controls[..count], flags, Some(&client))?;
         Ok(())
     }
 
-    fn receive_one(&self, room: &mut [u8]) -> io::Result<(FlowKey, usize)> {
-        let mut control = nix::cmsg_space!(in_pktinfo, in6_pktinfo);
+    /// Whose, how many bytes, and how many of them are one datagram.
+    fn receive_one(&self, room: &mut [u8]) -> io::Result<(FlowKey, usize, usize)> {
+        let mut control = nix::cmsg_space!(in_pktinfo, in6_pktinfo, i32);
         let mut slices = [IoSliceMut::new(room)];
         let fd = self.socket.as_raw_fd();
         let message: RecvMsg<'_, '_, SockaddrStorage> =
             recvmsg(fd, &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
         let client = message.address.as_ref().and_then(inet).ok_or(io::ErrorKind::InvalidData)?;
-        let local = message.cmsgs()?.find_map(|message| destination(&message)).unwrap_or(self.local.ip());
-        Ok((FlowKey { client, local }, message.bytes))
+        let (mut local, mut segment_size) = (self.local.ip(), message.bytes);
+        for message in message.cmsgs()? {
+            if let ControlMessageOwned::UdpGroSegments(size) = message {
+                segment_size = usize::try_from(size).unwrap_or(0);
+            }
+            local = destination(&message).unwrap_or(local);
+        }
+        Ok((FlowKey { client, local }, message.bytes, segment_size.max(1)))
     }
 }
 
 impl Batch {
     pub fn new() -> Self {
-        Self { arena: vec![0; 2 * MAX_DATAGRAM].into_boxed_slice(), datagrams: Vec::with_capacity(BATCH) }
+        Self { arena: vec![0; 2 * MAX_DATAGRAM].into_boxed_slice(), reads: Vec::with_capacity(BATCH) }
     }
 
-    /// Every datagram, in the order of arrival.
-    pub fn iter(&self) -> impl Iterator<Item = (FlowKey, &[u8])> {
-        self.datagrams.iter().map(|(key, place)| (*key, &self.arena[place.clone()]))
+    /// In the order of arrival.
+    pub fn iter(&self) -> impl Iterator<Item = Read<'_>> {
+        self.reads.iter().map(|(key, place, segment_size)| Read {
+            key: *key,
+            contents: &self.arena[place.clone()],
+            segment_size: *segment_size,
+        })
     }
 
     /// More may be waiting.
     pub fn is_full(&self) -> bool {
-        self.datagrams.len() == BATCH || self.end() > MAX_DATAGRAM
+        self.reads.len() == BATCH || self.end() > MAX_DATAGRAM
     }
 
     /// Room for any datagram, while it is not full.
@@ -138,13 +194,13 @@ impl Batch {
         &mut self.arena[from..from + MAX_DATAGRAM]
     }
 
-    fn push(&mut self, key: FlowKey, length: usize) {
+    fn push(&mut self, key: FlowKey, length: usize, segment_size: usize) {
         let from = self.end();
-        self.datagrams.push((key, from..from + length));
+        self.reads.push((key, from..from + length, segment_size));
     }
 
     fn end(&self) -> usize {
-        self.datagrams.last().map_or(0, |(_, place)| place.end)
+        self.reads.last().map_or(0, |(_, place, _)| place.end)
     }
 }
 

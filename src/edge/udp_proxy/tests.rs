@@ -10,9 +10,13 @@ use crate::base::ceilings::Ceilings;
 use crate::edge::metrics::{EdgeMetrics, RouteReason, RouteUpstream};
 
 /// Far beyond what anything here takes; a test that reaches it hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-fn metrics() -> UdpMetrics {
+fn carriage(path: Option<Arc<dyn DatagramPath>>) -> Carriage {
+    Carriage { thread: PacketThread::start("datagrams").expect("a thread"), path }
+}
+
+pub(super) fn metrics() -> UdpMetrics {
     EdgeMetrics::new(&mut Registry::default()).udp
 }
 
@@ -20,36 +24,44 @@ fn upstream(address: SocketAddr) -> Upstream {
     Upstream { transport: Transport::Udp, host: address.ip().to_string(), port: address.port() }
 }
 
-fn route(listen: &str, upstream_address: SocketAddr) -> UdpRoute {
+pub(super) fn route(listen: &str, upstream_address: SocketAddr) -> UdpRoute {
     UdpRoute::new("game", listen.parse().expect("an address"), vec![upstream(upstream_address)])
 }
 
 fn started(route: &UdpRoute, metrics: &UdpMetrics) -> UdpHandle {
-    start(route, &Handle::current(), metrics, SeededRng::new([5; 32])).expect("starts")
+    started_by(route, metrics, None)
 }
 
-async fn bound(address: &str) -> UdpSocket {
+pub(super) fn started_by(
+    route: &UdpRoute,
+    metrics: &UdpMetrics,
+    path: Option<Arc<dyn DatagramPath>>,
+) -> UdpHandle {
+    start(route, &carriage(path), metrics, SeededRng::new([5; 32])).expect("starts")
+}
+
+pub(super) async fn bound(address: &str) -> UdpSocket {
     UdpSocket::bind(address).await.expect("a port")
 }
 
-async fn client_of(address: SocketAddr) -> UdpSocket {
+pub(super) async fn client_of(address: SocketAddr) -> UdpSocket {
     let client = bound(if address.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" }).await;
     client.connect(address).await.expect("connected");
     client
 }
 
-async fn heard(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+pub(super) async fn heard(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut buffer = vec![0; 70_000];
     let received = tokio::time::timeout(PATIENCE, socket.recv_from(&mut buffer)).await;
     let (length, from) = received.expect("hangs").expect("received");
     (buffer[..length].to_vec(), from)
 }
 
-async fn say(socket: &UdpSocket, text: &[u8]) {
+pub(super) async fn say(socket: &UdpSocket, text: &[u8]) {
     socket.send(text).await.expect("sent");
 }
 
-async fn eventually(condition: impl Fn() -> bool) {
+pub(super) async fn eventually(condition: impl Fn() -> bool) {
     let wait = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -180,8 +192,7 @@ async fn flows_survive_new_upstreams_that_still_have_theirs() {
 async fn senseless_routes_are_refused_and_a_stopped_one_frees_its_port() {
     let service = bound("127.0.0.1:0").await;
     let sensible = route("127.0.0.1:0", service.local_addr().expect("bound"));
-    let refusal =
-        |route: &UdpRoute| start(route, &Handle::current(), &metrics(), SeededRng::new([5; 32])).err();
+    let refusal = |route: &UdpRoute| start(route, &carriage(None), &metrics(), SeededRng::new([5; 32])).err();
     let mut nowhere = sensible.clone();
     nowhere.upstreams.clear();
     assert!(matches!(refusal(&nowhere), Some(UdpError::NoUpstream(_))));

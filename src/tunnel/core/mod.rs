@@ -2,6 +2,7 @@
 
 pub mod drops;
 pub mod filter;
+pub mod flows;
 pub mod net_map;
 pub mod node;
 pub mod offload;

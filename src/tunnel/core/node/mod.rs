@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 
 use super::drops::{DropReason, Drops};
 use super::filter::Filter;
+use super::flows::{FlowAddresses, FlowId, Flows};
 use super::net_map::NetMap;
 use super::offload::coalesce::Joins;
-use super::offload::segment::LocalPacket;
+use super::offload::segment::{LocalPacket, SuperPacket};
 use super::outbox::{LocalWrite, Packets, Transmit, Transmits};
 use super::peer::{Origin, PeerReport, PeerTable};
 use super::recent::Recent;
@@ -66,6 +67,7 @@ pub struct Node {
     peers: PeerTable,
     router: Router,
     filter: Filter,
+    flows: Flows,
     connects: Recent<Connect, u32>,
     rng: SeededRng,
     transmits: Transmits,
@@ -97,6 +99,7 @@ impl Node {
             peers: PeerTable::default(),
             router: Router::default(),
             filter: Filter::new(now),
+            flows: Flows::default(),
             connects: Recent::new(MAX_CONNECTS, CONNECT_LIFETIME, now),
             rng: SeededRng::new(settings.seed),
             transmits: Transmits::default(),
@@ -112,6 +115,26 @@ impl Node {
         match packet {
             LocalPacket::Single(packet) => self.send_local(packet, now),
             LocalPacket::Super(packet) => self.send_super(&packet, now),
+        }
+    }
+
+    /// From now on, packets between these addresses are not of this machine's kernel but of `id`.
+    pub fn begin_flow(&mut self, id: FlowId, addresses: FlowAddresses) {
+        self.flows.begin(id, addresses);
+    }
+
+    pub fn end_flow(&mut self, id: FlowId) {
+        self.flows.end(id);
+    }
+
+    /// Datagrams of a flow, every `segment_size` bytes of `contents` one, none longer than a packet takes.
+    pub fn handle_flow(&mut self, id: FlowId, contents: &[u8], segment_size: usize, now: Instant) {
+        let headers = self.flows.headers(id);
+        let datagrams =
+            headers.as_ref().and_then(|it| SuperPacket::of_datagrams(it.bytes(), contents, segment_size));
+        match datagrams {
+            Some(datagrams) => self.send_super(&datagrams, now),
+            None => self.drops.count(DropReason::LocalMalformed),
         }
     }
 
@@ -193,7 +216,7 @@ impl Node {
         self.transmits.bytes()
     }
 
-    /// IP packets for this machine.
+    /// IP packets for this machine, those of flows among them.
     pub fn poll_tun(&mut self) -> Option<LocalWrite<'_>> {
         self.packets.poll()
     }

@@ -129,7 +129,7 @@ impl Node {
         }
         match self.filter.admit(&packet, now) {
             Ok(()) if packet.protocol == PROTOCOL_TSMP => self.receive_tsmp(index, &packet, now),
-            Ok(()) => self.packets.commit(&packet),
+            Ok(()) => self.packets.commit(&packet, self.flows.of(&packet)),
             Err(reason) => {
                 tracing::trace!(?reason, "packet from a peer refused");
                 self.drops.count(reason);

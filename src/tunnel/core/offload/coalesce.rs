@@ -22,11 +22,13 @@ const TCP_ALONE: u8 = TCP_SYN | TCP_RST | TCP_URG | TCP_CWR;
 const IPV4_FRAGMENT: Range<usize> = 6..8;
 const IPV4_DONT_FRAGMENT: u16 = 0x4000;
 
-/// What the kernel takes.
+/// What the kernel takes joined.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Joins {
     pub tcp: bool,
     pub udp: bool,
+    /// Of flows, which are sent on from here.
+    pub flows: bool,
 }
 
 /// A packet that others may be joined to.
@@ -160,6 +162,12 @@ impl Group {
             let length = u32::try_from(next.payload_length).expect("a packet is shorter than 4 GiB");
             self.next_sequence = next.sequence.wrapping_add(length);
         }
+    }
+
+    /// Where the payload of the first packet begins.
+    #[must_use]
+    pub fn headers_length(&self) -> usize {
+        self.first.header_length
     }
 
     /// Makes the headers of the first packet those of all; what stands before them for the kernel. A single packet is left

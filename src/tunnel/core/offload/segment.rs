@@ -16,11 +16,11 @@ pub enum LocalPacket<'a> {
 /// Several packets of one TCP or UDP flow that share their headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SuperPacket<'a> {
-    bytes: &'a [u8],
+    /// They speak of the whole, or of nothing.
+    headers: &'a [u8],
+    payload: &'a [u8],
     ip: IpHeader,
     transport: Transport,
-    /// Where the payload begins.
-    header_length: usize,
     /// Bytes of payload in each packet but the last; never 0.
     segment_size: usize,
 }
@@ -71,24 +71,35 @@ impl<'a> SuperPacket<'a> {
         }
         let ip = IpHeader::read(bytes).ok_or(SegmentError::Headers)?;
         let header_length = transport.header_length(bytes, ip.length()).ok_or(SegmentError::Headers)?;
-        if bytes.len() <= header_length {
+        let (headers, payload) = bytes.split_at(header_length);
+        if payload.is_empty() {
             return Err(SegmentError::Headers);
         }
-        Ok(Self { bytes, ip, transport, header_length, segment_size })
+        Ok(Self { headers, payload, ip, transport, segment_size })
     }
 
-    /// All of it, with headers that speak of the whole: lengths beyond the header's own field are possible.
+    /// Datagrams of `segment_size` bytes, the last perhaps shorter, side by side in `payload`, and the headers that each is to have;
+    /// lengths and checksums need not be there. `None` where there is no payload or no header.
     #[must_use]
-    pub fn bytes(&self) -> &'a [u8] {
-        self.bytes
+    pub fn of_datagrams(headers: &'a [u8], payload: &'a [u8], segment_size: usize) -> Option<Self> {
+        let ip = IpHeader::read(headers)?;
+        let are_whole = Transport::Udp.header_length(headers, ip.length()) == Some(headers.len());
+        (are_whole && !payload.is_empty() && segment_size > 0).then_some(Self {
+            headers,
+            payload,
+            ip,
+            transport: Transport::Udp,
+            segment_size,
+        })
     }
 
     /// A packet with the headers and the first bytes of the payload, for whoever looks at headers: `room` has at least
     /// [`MAX_HEADER_LENGTH`] + 1 bytes.
     #[must_use]
     pub fn head(&self, room: &mut [u8]) -> usize {
-        let length = self.header_length + 1;
-        room[..length].copy_from_slice(&self.bytes[..length]);
+        let length = self.headers.len() + 1;
+        room[..self.headers.len()].copy_from_slice(self.headers);
+        room[self.headers.len()] = self.payload[0];
         self.ip.patch(room, length, 0);
         length
     }
@@ -96,13 +107,13 @@ impl<'a> SuperPacket<'a> {
     /// How many packets it makes.
     #[must_use]
     pub fn count(&self) -> usize {
-        (self.bytes.len() - self.header_length).div_ceil(self.segment_size)
+        self.payload.len().div_ceil(self.segment_size)
     }
 
     /// Bytes of the longest of its packets.
     #[must_use]
     pub fn longest(&self) -> usize {
-        self.bytes.len().min(self.header_length + self.segment_size)
+        self.headers.len() + self.payload.len().min(self.segment_size)
     }
 
     /// Writes packet `number` (from 0, below [`SuperPacket::count`]) to `room`, which is at least
@@ -110,11 +121,11 @@ impl<'a> SuperPacket<'a> {
     #[must_use]
     pub fn write(&self, number: usize, room: &mut [u8]) -> usize {
         let begin = number * self.segment_size;
-        let payload = &self.bytes[self.header_length + begin..];
+        let payload = &self.payload[begin..];
         let payload = &payload[..payload.len().min(self.segment_size)];
-        let length = self.header_length + payload.len();
-        let (header, body) = room[..length].split_at_mut(self.header_length);
-        header.copy_from_slice(&self.bytes[..self.header_length]);
+        let length = self.headers.len() + payload.len();
+        let (header, body) = room[..length].split_at_mut(self.headers.len());
+        header.copy_from_slice(self.headers);
         body.copy_from_slice(payload);
         self.ip.patch(header, length, number);
         let transport = &mut header[self.ip.length()..];

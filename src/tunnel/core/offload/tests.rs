@@ -10,7 +10,7 @@ use super::vnet_header::{ChecksumField, Segmentation, VnetHeader};
 use crate::wire::ip::checksum::Sum;
 use crate::wire::ip::{PROTOCOL_TCP, PROTOCOL_UDP, Packet, assemble};
 
-const JOINS: Joins = Joins { tcp: true, udp: true };
+const JOINS: Joins = Joins { tcp: true, udp: true, flows: true };
 const SIZE: u16 = 100;
 
 #[derive(Debug, Clone)]

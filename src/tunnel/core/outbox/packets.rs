@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::arena::Arena;
+use crate::tunnel::core::flows::FlowId;
 use crate::tunnel::core::offload::coalesce::{Group, Joinable, Joins};
 use crate::tunnel::core::offload::vnet_header::VnetHeader;
 use crate::wire::ip::Packet;
@@ -23,13 +24,19 @@ struct Delivery {
     /// Of `parts`.
     parts: Range<usize>,
     group: Option<Group>,
+    /// Not for the kernel.
+    flow: Option<FlowId>,
 }
 
 /// One packet or super-packet for the kernel.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalWrite<'a> {
+    /// Whose it is, if not the kernel's.
+    pub flow: Option<FlowId>,
     /// For a TUN that takes one before each packet.
     pub header: VnetHeader,
+    /// Of the first part.
+    headers_length: usize,
     bytes: &'a [u8],
     parts: &'a [Range<usize>],
 }
@@ -39,6 +46,14 @@ impl<'a> LocalWrite<'a> {
     pub fn parts(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
         let bytes = self.bytes;
         self.parts.iter().map(move |part| &bytes[part.clone()])
+    }
+
+    /// Of a flow: its datagrams, all of one length but the last, which may be shorter.
+    pub fn datagrams(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        let headers_length = self.headers_length;
+        self.parts()
+            .enumerate()
+            .map(move |(number, part)| if number == 0 { &part[headers_length..] } else { part })
     }
 }
 
@@ -65,12 +80,15 @@ impl Packets {
     }
 
     /// Delivers `packet`, which was parsed from what was written into the reserved room.
-    pub fn commit(&mut self, packet: &Packet) {
-        let joinable = Joinable::read(packet, self.reserved(packet.length), self.joins);
+    /// One of a flow that is not plain (a fragment, or without a checksum) is left to the kernel.
+    pub fn commit(&mut self, packet: &Packet, flow: Option<FlowId>) {
+        let joins = if flow.is_some() { Joins { udp: true, ..self.joins } } else { self.joins };
+        let joinable = Joinable::read(packet, self.reserved(packet.length), joins);
         let start = self.arena.commit(packet.length);
-        let Some(joinable) = joinable else { return self.deliver(start..start + packet.length, None) };
-        if !self.join(&joinable, start..start + packet.length) {
-            self.deliver(start..start + packet.length, Some(Group::open(joinable)));
+        let range = start..start + packet.length;
+        let Some(joinable) = joinable else { return self.deliver(range, None, None) };
+        if (flow.is_some() && !self.joins.flows) || !self.join(&joinable, flow, range.clone()) {
+            self.deliver(range, Some(Group::open(joinable)), flow);
         }
     }
 
@@ -80,23 +98,29 @@ impl Packets {
         let Some(room) = self.reserve(packet.len()) else { return false };
         room[..packet.len()].copy_from_slice(packet);
         let start = self.arena.commit(packet.len());
-        self.deliver(start..start + packet.len(), None);
+        self.deliver(start..start + packet.len(), None, None);
         true
     }
 
     pub fn poll(&mut self) -> Option<LocalWrite<'_>> {
-        let Delivery { parts, group } = self.deliveries.pop_front()?;
+        let Delivery { parts, group, flow } = self.deliveries.pop_front()?;
         let parts = &self.parts[parts];
-        let header = match group {
-            Some(group) => group.finish(&mut self.arena.bytes_mut()[parts[0].clone()]),
-            None => VnetHeader::default(),
+        let header = match (group, flow) {
+            (Some(group), None) => group.finish(&mut self.arena.bytes_mut()[parts[0].clone()]),
+            _ => VnetHeader::default(),
         };
-        Some(LocalWrite { header, bytes: self.arena.bytes(), parts })
+        let headers_length = group.map_or(0, |group| group.headers_length());
+        Some(LocalWrite { flow, header, headers_length, bytes: self.arena.bytes(), parts })
     }
 
     /// Adds the packet at `range` to the delivery before it, if it continues that.
-    fn join(&mut self, next: &Joinable, range: Range<usize>) -> bool {
-        let Some(Delivery { parts, group: Some(group) }) = self.deliveries.back_mut() else { return false };
+    fn join(&mut self, next: &Joinable, flow: Option<FlowId>, range: Range<usize>) -> bool {
+        let Some(Delivery { parts, group: Some(group), flow: own }) = self.deliveries.back_mut() else {
+            return false;
+        };
+        if *own != flow {
+            return false;
+        }
         let bytes = self.arena.bytes();
         let (first, own) = (&bytes[self.parts[parts.start].clone()], &bytes[range.clone()]);
         if !group.admits(first, next, own) {
@@ -109,10 +133,10 @@ impl Packets {
         true
     }
 
-    fn deliver(&mut self, range: Range<usize>, group: Option<Group>) {
+    fn deliver(&mut self, range: Range<usize>, group: Option<Group>, flow: Option<FlowId>) {
         let at = self.parts.len();
         self.parts.push(range);
-        self.deliveries.push_back(Delivery { parts: at..at + 1, group });
+        self.deliveries.push_back(Delivery { parts: at..at + 1, group, flow });
     }
 }
 

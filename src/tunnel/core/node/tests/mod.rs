@@ -1,3 +1,4 @@
+mod flows;
 mod hostile;
 mod simulation;
 mod two_nodes;

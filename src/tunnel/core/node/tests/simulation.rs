@@ -27,6 +27,8 @@ pub struct Side {
     pub disco_key: DiscoPrivate,
     /// Packets that came out at the TUN.
     pub delivered: Vec<Vec<u8>>,
+    /// Of flows, as they came together.
+    pub answered: Vec<Vec<Vec<u8>>>,
     pub sent_direct: usize,
     pub sent_relay: usize,
     /// Every datagram and relay message it sent.
@@ -185,7 +187,11 @@ impl World {
             }
         }
         while let Some(packet) = other.node.poll_tun() {
-            other.delivered.push(packet.parts().collect::<Vec<_>>().concat());
+            if packet.flow.is_some() {
+                other.answered.push(packet.datagrams().map(<[u8]>::to_vec).collect());
+            } else {
+                other.delivered.push(packet.parts().collect::<Vec<_>>().concat());
+            }
         }
         count
     }
@@ -204,13 +210,23 @@ impl Side {
             disco_key: disco_key.clone(),
             home_region: 999,
             seed: rng.bytes(),
-            joins: Joins { tcp: true, udp: true },
+            joins: Joins { tcp: true, udp: true, flows: true },
         };
         let lan = SocketAddr::from(([192, 168, 1, [1, 2][side]], 41641));
         let mut node = Node::new(&settings, now);
         node.handle_own_endpoints(&[lan]);
-        let delivered = Vec::new();
-        Self { node, node_key, disco_key, delivered, sent_direct: 0, sent_relay: 0, sent: Vec::new(), lan }
+        let (delivered, answered) = (Vec::new(), Vec::new());
+        Self {
+            node,
+            node_key,
+            disco_key,
+            delivered,
+            answered,
+            sent_direct: 0,
+            sent_relay: 0,
+            sent: Vec::new(),
+            lan,
+        }
     }
 
     fn drain(&mut self) -> Vec<(Destination, Vec<u8>)> {
