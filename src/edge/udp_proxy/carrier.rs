@@ -16,7 +16,7 @@ use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::socket::{Batch, DatagramSocket, MAX_DATAGRAM, Read};
+use super::socket::{Batch, DatagramSocket, MAX_DATAGRAM, Passed, Read};
 use crate::base::ceilings::Denied;
 use crate::base::datagram_path::{Answers, DatagramFlow, DatagramPath, Unsent};
 use crate::base::slots::SlotId;
@@ -121,16 +121,18 @@ impl Carrier {
             Inbound::Refused(Denied::SourceFull) => return Err("source_full"),
         };
         let carried = self.carried.get(&id).ok_or("no_socket")?;
-        match carried.path.as_ref().map(|path| path.send(read.contents, read.segment_size)) {
-            Some(Ok(())) => {}
+        let passed = match carried.path.as_ref().map(|path| path.send(read.contents, read.segment_size)) {
+            Some(Ok(())) => Passed { datagrams: read.count(), bytes: read.contents.len() },
             Some(Err(Unsent::Full)) => return Err("tunnel_full"),
             Some(Err(Unsent::Unfit)) | None => {
-                for datagram in read.datagrams() {
-                    send(&carried.socket, datagram).map_err(|_| "upstream_send")?;
-                }
+                let mut passed = Passed::default();
+                let taken = |datagram: &&[u8]| send(&carried.socket, datagram).is_ok();
+                read.datagrams().filter(taken).for_each(|datagram| passed.count(datagram));
+                passed
             }
-        }
-        self.shared.metrics.count_passed(Direction::In, read.count(), read.contents.len());
+        };
+        self.shared.metrics.count_passed(Direction::In, passed);
+        self.shared.metrics.count_dropped("upstream_send", read.count() - passed.datagrams);
         Ok(())
     }
 
@@ -226,14 +228,10 @@ impl Shared {
 
     fn answer(&self, id: SlotId, datagrams: &[IoSlice<'_>]) {
         let key = self.flows().handle_reply(id, Instant::now());
-        match key.map(|key| self.listener.send(&key, datagrams)) {
-            Some(Ok(())) => {
-                let bytes = datagrams.iter().map(|datagram| datagram.len()).sum();
-                self.metrics.count_passed(Direction::Out, datagrams.len(), bytes);
-            }
-            Some(Err(_)) => self.metrics.count_dropped("client_send", datagrams.len()),
-            None => self.metrics.count_dropped("late", datagrams.len()),
-        }
+        let Some(key) = key else { return self.metrics.count_dropped("late", datagrams.len()) };
+        let passed = self.listener.send(&key, datagrams);
+        self.metrics.count_passed(Direction::Out, passed);
+        self.metrics.count_dropped("client_send", datagrams.len() - passed.datagrams);
     }
 }
 
@@ -308,14 +306,16 @@ impl RouteMetrics {
         self.families.flows.get_or_create(&labels).inc();
     }
 
-    fn count_passed(&self, direction: Direction, count: usize, length: usize) {
+    fn count_passed(&self, direction: Direction, passed: Passed) {
         let (datagrams, bytes) = &self.passed[direction as usize];
-        datagrams.inc_by(count as u64);
-        bytes.inc_by(length as u64);
+        datagrams.inc_by(passed.datagrams as u64);
+        bytes.inc_by(passed.bytes as u64);
     }
 
     fn count_dropped(&self, reason: &'static str, count: usize) {
-        self.families.dropped.get_or_create(&self.labels(reason)).inc_by(count as u64);
+        if count > 0 {
+            self.families.dropped.get_or_create(&self.labels(reason)).inc_by(count as u64);
+        }
     }
 
     fn count_ended(&self, reason: &'static str) {

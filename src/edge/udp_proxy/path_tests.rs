@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use super::tests::{PATIENCE, bound, client_of, eventually, heard, metrics, route, say, started_by};
 use super::*;
 use crate::base::datagram_path::{Answers, DatagramFlow, Unsent};
-use crate::edge::metrics::RouteReason;
+use crate::edge::metrics::{Direction, RouteDirection, RouteReason};
 
 #[derive(Default)]
 struct Kept {
@@ -97,9 +97,25 @@ async fn datagrams_that_came_together_are_told_apart() {
     .expect("sent");
     eventually(|| keeper.0.sent.lock().expect("no panic").len() == 3).await;
     assert_eq!(*keeper.0.sent.lock().expect("no panic"), [&b"aaa"[..], b"bbb", b"cc"]);
-    let passed = crate::edge::metrics::RouteDirection {
-        route: "game".into(),
-        direction: crate::edge::metrics::Direction::In,
-    };
+    let passed = RouteDirection { route: "game".into(), direction: Direction::In };
     assert_eq!(metrics.datagrams.get_or_create(&passed).get(), 3);
+}
+
+#[tokio::test]
+async fn answers_that_the_kernel_does_not_take_are_counted() {
+    let (service, metrics, keeper) = (bound("127.0.0.1:0").await, metrics(), Keeper::default());
+    let route = route("127.0.0.1:0", service.local_addr().expect("bound"));
+    let handle = started_by(&route, &metrics, Some(Arc::new(keeper.clone())));
+    let client = client_of(handle.local_address()).await;
+    say(&client, b"hello").await;
+    eventually(|| keeper.0.flows.lock().expect("no panic").len() == 1).await;
+    let (_, answers) = keeper.0.flows.lock().expect("no panic").remove(0);
+    let too_long = vec![0; 65_508];
+    answers.take(&[IoSlice::new(&too_long)]);
+    answers.take(&[&b"abc"[..], b"abc", b"ab"].map(IoSlice::new));
+    let refused = RouteReason { route: "game".into(), reason: "client_send" };
+    assert_eq!(metrics.dropped.get_or_create(&refused).get(), 1);
+    let out = RouteDirection { route: "game".into(), direction: Direction::Out };
+    let passed = (metrics.datagrams.get_or_create(&out).get(), metrics.bytes.get_or_create(&out).get());
+    assert_eq!(passed, (3, 8));
 }

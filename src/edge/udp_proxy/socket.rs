@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
+use std::slice::from_ref;
 
 use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo, UdpGroSegment};
@@ -35,6 +36,20 @@ pub(super) struct DatagramSocket {
 pub(super) struct Batch {
     arena: Box<[u8]>,
     reads: Vec<(FlowKey, Range<usize>, usize)>,
+}
+
+/// Datagrams that the kernel took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Passed {
+    pub datagrams: usize,
+    pub bytes: usize,
+}
+
+impl Passed {
+    pub fn count(&mut self, datagram: &[u8]) {
+        self.datagrams += 1;
+        self.bytes += datagram.len();
+    }
 }
 
 /// What one read gave: datagrams of one client, every `segment_size` bytes one, the last perhaps shorter.
@@ -106,20 +121,22 @@ impl DatagramSocket {
     }
 
     /// Answers a client from the address it spoke to: with datagrams of one length, the last perhaps shorter, which one way or
-    /// another leave one by one.
-    ///
-    /// # Errors
-    /// The kernel's, `WouldBlock` when its buffer is full; some may have left.
-    pub fn send(&self, to: &FlowKey, datagrams: &[IoSlice<'_>]) -> io::Result<()> {
+    /// another leave one by one. What the kernel does not take (its buffer is full, there is no way) is missing in the answer.
+    pub fn send(&self, to: &FlowKey, datagrams: &[IoSlice<'_>]) -> Passed {
         let size = datagrams.first().map_or(1, |first| first.len().max(1));
+        let mut passed = Passed::default();
         for together in datagrams.chunks((MAX_DATAGRAM_SENT / size).clamp(1, MAX_SEGMENTS)) {
-            let sent = self.send_together(to, together, u16::try_from(size).unwrap_or(u16::MAX));
-            if together.len() > 1 && sent.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock) {
+            match self.send_together(to, together, u16::try_from(size).unwrap_or(u16::MAX)) {
+                Ok(()) => together.iter().for_each(|one| passed.count(one)),
                 // Not every way out takes segments.
-                together.chunks(1).try_for_each(|one| self.send_together(to, one, u16::MAX))?;
+                Err(error) if together.len() > 1 && error.kind() != io::ErrorKind::WouldBlock => {
+                    let taken = |one: &&IoSlice<'_>| self.send_together(to, from_ref(*one), u16::MAX).is_ok();
+                    together.iter().filter(taken).for_each(|one| passed.count(one));
+                }
+                Err(_) => {}
             }
         }
-        Ok(())
+        passed
     }
 
     fn send_together(&self, to: &FlowKey, datagrams: &[IoSlice<'_>], size: u16) -> io::Result<()> {
