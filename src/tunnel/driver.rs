@@ -286,12 +286,13 @@ impl Driver {
 
     async fn take_flows(&mut self, now: Instant) {
         self.flows.take(&mut self.node);
-        while let Some((flow, contents, segment_size)) = self.flows.poll(&mut self.node) {
+        while let Some((flow, contents, segment_size)) = self.flows.poll() {
             self.node.handle_flow(flow, contents, segment_size, now);
             if self.node.outgoing_bytes() >= SEND_AT {
                 self.transmit(now).await;
             }
         }
+        self.flows.end_over(&mut self.node);
     }
 
     fn write_tun(&mut self) {

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::core::flows::{FlowAddresses, FlowId, longest_datagram};
 use super::core::node::Node;
+use super::core::offload::coalesce::MAX_JOINED;
 use super::core::outbox::LocalWrite;
 use super::tun_device::TunSettings;
 use crate::base::datagram_path::{Answers, DatagramFlow, DatagramPath, Unsent};
@@ -19,8 +20,6 @@ use crate::base::datagram_path::{Answers, DatagramFlow, DatagramPath, Unsent};
 const MAX_WAITING_BYTES: usize = 256 * 1024;
 /// Flows begun that wait for it: twice as many as there can be.
 const MAX_WAITING_FLOWS: usize = 4096;
-/// Answers handed over at once.
-const TOGETHER: usize = 64;
 
 /// The tunnel as a path for datagrams of this process. Clones are the same.
 #[derive(Clone)]
@@ -140,7 +139,7 @@ impl Flows {
         self.path.0.waiting.notified().await;
     }
 
-    /// Takes over what waits, and begins flows; [`Flows::poll`] then gives the datagrams.
+    /// Takes over what waits, and begins flows; [`Flows::poll`] then gives the datagrams, and [`Flows::end_over`] comes last.
     pub fn take(&mut self, node: &mut Node) {
         self.taken.clear();
         self.next = 0;
@@ -151,29 +150,31 @@ impl Flows {
         }
     }
 
-    /// The next datagrams to send, and the size of each; after the last of them the flows that are over end.
-    pub fn poll(&mut self, node: &mut Node) -> Option<(FlowId, &[u8], usize)> {
-        let Some((id, range, segment_size)) = self.taken.sends.get(self.next).cloned() else {
-            for id in self.taken.ended.drain(..) {
-                node.end_flow(id);
-                self.answers.remove(&id);
-            }
-            return None;
-        };
+    /// The next datagrams to send, and the size of each.
+    pub fn poll(&mut self) -> Option<(FlowId, &[u8], usize)> {
+        let (id, range, segment_size) = self.taken.sends.get(self.next)?.clone();
         self.next += 1;
         Some((id, &self.taken.bytes[range], segment_size))
+    }
+
+    /// Ends flows that were over; what they had sent before has been polled.
+    pub fn end_over(&mut self, node: &mut Node) {
+        for id in self.taken.ended.drain(..) {
+            node.end_flow(id);
+            self.answers.remove(&id);
+        }
     }
 
     /// Passes on what a peer sent for flow `id`; false when the flow is over.
     pub fn answer(&self, id: FlowId, packet: &LocalWrite<'_>) -> bool {
         let Some(answers) = self.answers.get(&id) else { return false };
-        let mut datagrams = packet.datagrams();
-        let mut together = [IoSlice::new(&[]); TOGETHER];
-        while datagrams.len() > 0 {
-            let count = datagrams.len().min(TOGETHER);
-            together.iter_mut().zip(&mut datagrams).for_each(|(place, one)| *place = IoSlice::new(one));
-            answers.take(&together[..count]);
+        let mut datagrams = [IoSlice::new(&[]); MAX_JOINED];
+        let mut count = 0;
+        for (place, datagram) in datagrams.iter_mut().zip(packet.datagrams()) {
+            *place = IoSlice::new(datagram);
+            count += 1;
         }
+        answers.take(&datagrams[..count]);
         true
     }
 }

@@ -144,9 +144,9 @@ fn offer(file: &File) -> Joins {
     let offers = [
         (
             tun::CHECKSUM | tun::TCP_SEGMENTATION | tun::UDP_SEGMENTATION,
-            Joins { tcp: true, udp: true, flows: false },
+            Joins { tcp: true, udp: true, ..Joins::default() },
         ),
-        (tun::CHECKSUM | tun::TCP_SEGMENTATION, Joins { tcp: true, udp: false, flows: false }),
+        (tun::CHECKSUM | tun::TCP_SEGMENTATION, Joins { tcp: true, ..Joins::default() }),
     ];
     let taken = offers.into_iter().find(|(offloads, _)| tun::set_offloads(file, *offloads).is_ok());
     let joins = taken.map_or_else(Joins::default, |(_, joins)| joins);

@@ -2,7 +2,7 @@
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DropReason {
-    /// From the TUN: not an IP packet.
+    /// From this machine: not an IP packet, or of a flow that is over.
     LocalMalformed,
     /// From the TUN: no peer owns the destination.
     NoRoute,
@@ -20,7 +20,7 @@ pub enum DropReason {
     Oversized,
     /// The kernel would not send a datagram: no route to the address, or a firewall.
     SendFailed,
-    /// The kernel would not take a packet from the tunnel.
+    /// The kernel would not take a packet from the tunnel, or the flow it was for is over.
     TunFailed,
     /// The relay does not take packets as fast as they come, or is gone.
     RelayFull,

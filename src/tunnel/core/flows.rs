@@ -2,14 +2,15 @@
 //! what comes for it is told apart from the packets of this machine's sockets.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::wire::ip::{
-    IPV4_HEADER_LENGTH, IPV6_HEADER_LENGTH, PROTOCOL_UDP, Packet, Transport, UDP_HEADER_LENGTH,
+    IPV4_HEADER_LENGTH, IPV6_HEADER_LENGTH, PROTOCOL_UDP, Packet, Transport, UDP_HEADER_LENGTH, assemble,
 };
 
-const HOP_LIMIT: u8 = 64;
-/// In the seventh byte of an IPv4 header: routers are not to cut it.
+/// Offset in an IPv4 header, and the flag there that routers are not to cut it.
+const IPV4_FLAGS: usize = 6;
 const DONT_FRAGMENT: u8 = 0x40;
 
 /// Never used for another flow.
@@ -27,20 +28,14 @@ pub struct FlowAddresses {
 #[derive(Debug, Default)]
 pub struct Flows {
     ids: HashMap<FlowAddresses, FlowId>,
-    headers: HashMap<FlowId, (FlowAddresses, Headers)>,
-}
-
-/// IP and UDP headers without lengths and checksums.
-#[derive(Debug, Clone, Copy)]
-pub struct Headers {
-    bytes: [u8; IPV6_HEADER_LENGTH + UDP_HEADER_LENGTH],
-    length: usize,
+    /// What stands before every datagram.
+    headers: HashMap<FlowId, (FlowAddresses, Arc<[u8]>)>,
 }
 
 impl Flows {
     /// Begins a flow; one between the same addresses gets no more datagrams. Nothing happens where the addresses are of different families.
     pub fn begin(&mut self, id: FlowId, addresses: FlowAddresses) {
-        let Some(headers) = Headers::new(&addresses) else { return };
+        let Some(headers) = headers(&addresses) else { return };
         self.ids.insert(addresses, id);
         self.headers.insert(id, (addresses, headers));
     }
@@ -52,9 +47,10 @@ impl Flows {
         }
     }
 
+    /// IP and UDP headers of its datagrams, without their lengths and checksums.
     #[must_use]
-    pub fn headers(&self, id: FlowId) -> Option<Headers> {
-        self.headers.get(&id).map(|(_, headers)| *headers)
+    pub fn headers(&self, id: FlowId) -> Option<Arc<[u8]>> {
+        self.headers.get(&id).map(|(_, headers)| Arc::clone(headers))
     }
 
     /// The flow that a packet from a peer belongs to.
@@ -70,36 +66,17 @@ impl Flows {
     }
 }
 
-impl Headers {
-    fn new(addresses: &FlowAddresses) -> Option<Self> {
-        let mut bytes = [0; IPV6_HEADER_LENGTH + UDP_HEADER_LENGTH];
-        let ip = match (addresses.local.ip(), addresses.remote.ip()) {
-            (IpAddr::V4(local), IpAddr::V4(remote)) => {
-                bytes[0] = 0x45;
-                bytes[6] = DONT_FRAGMENT;
-                (bytes[8], bytes[9]) = (HOP_LIMIT, PROTOCOL_UDP);
-                bytes[12..16].copy_from_slice(&local.octets());
-                bytes[16..20].copy_from_slice(&remote.octets());
-                IPV4_HEADER_LENGTH
-            }
-            (IpAddr::V6(local), IpAddr::V6(remote)) => {
-                bytes[0] = 0x60;
-                (bytes[6], bytes[7]) = (PROTOCOL_UDP, HOP_LIMIT);
-                bytes[8..24].copy_from_slice(&local.octets());
-                bytes[24..40].copy_from_slice(&remote.octets());
-                IPV6_HEADER_LENGTH
-            }
-            _ => return None,
-        };
-        bytes[ip..ip + 2].copy_from_slice(&addresses.local.port().to_be_bytes());
-        bytes[ip + 2..ip + 4].copy_from_slice(&addresses.remote.port().to_be_bytes());
-        Some(Self { bytes, length: ip + UDP_HEADER_LENGTH })
+/// IP and UDP headers; lengths and checksums are not those of any datagram.
+fn headers(addresses: &FlowAddresses) -> Option<Arc<[u8]>> {
+    let FlowAddresses { local, remote } = addresses;
+    let mut udp = [0; UDP_HEADER_LENGTH];
+    udp[..2].copy_from_slice(&local.port().to_be_bytes());
+    udp[2..4].copy_from_slice(&remote.port().to_be_bytes());
+    let mut headers = assemble(local.ip(), remote.ip(), PROTOCOL_UDP, &udp)?;
+    if local.is_ipv4() {
+        headers[IPV4_FLAGS] |= DONT_FRAGMENT;
     }
-
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
+    Some(headers.into())
 }
 
 /// The longest datagram that goes whole into one packet of so many bytes.
@@ -133,13 +110,16 @@ mod tests {
             flows.begin(FlowId(1), there);
             answering.begin(FlowId(7), back(there));
             let headers = flows.headers(FlowId(1)).expect("begun");
-            let datagrams = SuperPacket::of_datagrams(headers.bytes(), b"twotwoone", 3).expect("some");
+            let datagrams = SuperPacket::of_datagrams(&headers, b"twotwoone", 3).expect("some");
             assert_eq!(datagrams.count(), 3);
             let mut room = [0; 100];
             let length = datagrams.write(1, &mut room);
             let packet = Packet::parse(&room[..length]).expect("a packet");
             assert_eq!((packet.length, packet.source), (length, there.local.ip()));
             assert_eq!(&room[length - 3..length], b"two");
+            if there.local.is_ipv4() {
+                assert_eq!(room[IPV4_FLAGS..IPV4_FLAGS + 2], [DONT_FRAGMENT, 0]);
+            }
             assert_eq!(answering.of(&packet), Some(FlowId(7)));
             assert_eq!(flows.of(&packet), None, "it is not for us");
             answering.end(FlowId(7));

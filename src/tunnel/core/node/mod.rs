@@ -130,8 +130,7 @@ impl Node {
     /// Datagrams of a flow, every `segment_size` bytes of `contents` one, none longer than a packet takes.
     pub fn handle_flow(&mut self, id: FlowId, contents: &[u8], segment_size: usize, now: Instant) {
         let headers = self.flows.headers(id);
-        let datagrams =
-            headers.as_ref().and_then(|it| SuperPacket::of_datagrams(it.bytes(), contents, segment_size));
+        let datagrams = headers.as_ref().and_then(|it| SuperPacket::of_datagrams(it, contents, segment_size));
         match datagrams {
             Some(datagrams) => self.send_super(&datagrams, now),
             None => self.drops.count(DropReason::LocalMalformed),
