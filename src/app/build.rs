@@ -336,8 +336,12 @@ impl Site {
 
 fn packet_paths(tunnel: Option<&Raised>) -> Result<PacketPaths, AppError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = PacketThreads::start(cores)
-        .map_err(|error| AppError::environment("no threads for packets", error))?;
+    let threads = PacketThreads::start(cores).map_err(|error| {
+        AppError::environment(
+            "a thread for packets (raise TasksMax= of the systemd unit, or `ulimit -u`)",
+            error,
+        )
+    })?;
     let datagrams = tunnel.map(|raised| Arc::new(raised.path()) as Arc<dyn DatagramPath>);
     Ok(PacketPaths { threads, datagrams })
 }

@@ -39,10 +39,10 @@ pub struct Layer4 {
 
 struct Route {
     upstreams: Vec<Upstream>,
-    handle: Served,
+    handle: Handle,
 }
 
-enum Served {
+enum Handle {
     Tcp(RelayHandle),
     Udp(UdpHandle),
 }
@@ -121,13 +121,13 @@ impl Layer4 {
         let handle = match at.transport {
             Transport::Tcp => {
                 let route = RelayRoute::new(&server.name, at.address, upstreams);
-                Served::Tcp(self.relay.start(route)?)
+                Handle::Tcp(self.relay.start(route)?)
             }
             Transport::Udp => {
                 let route = UdpRoute::new(&server.name, at.address, upstreams);
                 let mut seed = [0; 32];
                 self.rng.fill_bytes(&mut seed);
-                Served::Udp(udp_proxy::start(&route, &self.carriage, &self.udp, SeededRng::new(seed))?)
+                Handle::Udp(udp_proxy::start(&route, &self.carriage, &self.udp, SeededRng::new(seed))?)
             }
         };
         Ok(Route { upstreams: server.upstreams.clone(), handle })
@@ -137,8 +137,8 @@ impl Layer4 {
 impl Route {
     fn udp(&self) -> Option<&UdpHandle> {
         match &self.handle {
-            Served::Tcp(_) => None,
-            Served::Udp(handle) => Some(handle),
+            Handle::Tcp(_) => None,
+            Handle::Udp(handle) => Some(handle),
         }
     }
 
@@ -148,16 +148,16 @@ impl Route {
         }
         self.upstreams = upstreams.to_vec();
         match &self.handle {
-            Served::Tcp(handle) => handle.set_upstreams(upstreams.to_vec()),
-            Served::Udp(handle) => handle.set_upstreams(upstreams.to_vec()),
+            Handle::Tcp(handle) => handle.set_upstreams(upstreams.to_vec()),
+            Handle::Udp(handle) => handle.set_upstreams(upstreams.to_vec()),
         }
     }
 
     async fn stop(self, grace: Duration) {
         match self.handle {
-            Served::Tcp(handle) => handle.stop(grace).await,
+            Handle::Tcp(handle) => handle.stop(grace).await,
             // Datagrams have no end to wait for.
-            Served::Udp(handle) => handle.stop().await,
+            Handle::Udp(handle) => handle.stop().await,
         }
     }
 }
