@@ -67,8 +67,8 @@ class House:
         run(["ip", "-n", space.full, "address", "add", f"{COORDINATOR}/24", "dev", "eth0"])
         for machine, name, address in ((self.gateway, "gw", GATEWAY_CONTROL), (self.machine, "m", MACHINE_CONTROL)):
             far = ["peer", "name", "control", "netns", machine.full]
-            run(["ip", "-n", space.full, "link", "add", name, "type", "veth", *far])
-            run(["ip", "-n", space.full, "link", "set", name, "master", "eth0", "up"])
+            run(["ip", "-n", space.full, "link", "add", "name", name, "type", "veth", *far])
+            run(["ip", "-n", space.full, "link", "set", "dev", name, "master", "eth0", "up"])
             run(["bridge", "-n", space.full, "link", "set", "dev", name, "isolated", "on"])
             run(["ip", "-n", machine.full, "address", "add", f"{address}/24", "dev", "control"])
             run(["ip", "-n", machine.full, "link", "set", "control", "up"])
@@ -99,15 +99,15 @@ class House:
 
     def start_far(self, space: Namespace, name: str, *command: object) -> Process:
         """Starts a program at a far end."""
-        return self.processes.start(f"{self.name}-{name}", space.argv(self.far.argv(command)))
+        return self.processes.start(f"{self.name}-{name}", self.far.argv(space.argv(command)))
 
     def start_in(self, group: Group, name: str, command: Sequence[object], **environment: str) -> Process:
         """Starts a part of the gateway."""
-        return self.processes.start(f"{self.name}-{name}", self.gateway.argv(group.argv(command)), environment)
+        return self.processes.start(f"{self.name}-{name}", group.argv(self.gateway.argv(command)), environment)
 
     def visit(self, *command: object, timeout: float = 60) -> str:
         """Runs a program at the stranger's, as long as it takes; its output."""
-        return self.stranger.run(*self.far.argv(command), timeout=timeout).output
+        return run(self.far.argv(self.stranger.argv(command)), timeout=timeout).output
 
     def remove(self) -> None:
         for group in self.groups:

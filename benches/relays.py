@@ -30,10 +30,10 @@ class Relay:
 
 
 def haproxy(place: Path, first: int) -> list[object]:
-    """Splices; buffers of 64 KB and pipes of 1 MB were its best (a relay of one stream)."""
+    """Splices; as many connections as 20,000 descriptors are good for; buffers of 64 KB and pipes of 1 MB were its best (a relay of one stream)."""
     pem = make_certificate(place)
     rows = [
-        "global\n  nbthread 1\n  maxconn 16000\n  tune.bufsize 65536\n  tune.pipesize 1048576\n  tune.ssl.default-dh-param 2048",
+        "global\n  nbthread 1\n  maxconn 7000\n  tune.bufsize 65536\n  tune.pipesize 1048576\n  tune.ssl.default-dh-param 2048",
         "defaults\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n  timeout http-keep-alive 1h\n  option splice-auto",
     ]
     for service in _streams():
@@ -58,8 +58,8 @@ def nginx(place: Path, first: int) -> list[object]:
     settings = place / "nginx.conf"
     settings.write_text(
         "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n"
-        f"worker_processes 1; daemon off; error_log stderr warn; pid {place}/nginx.pid; worker_rlimit_nofile 131072;\n"
-        "events { worker_connections 65536; }\n"
+        f"worker_processes 1; daemon off; error_log stderr warn; pid {place}/nginx.pid;\n"
+        "events { worker_connections 16384; }\n"
         "stream { proxy_buffer_size 64k; proxy_timeout 1h;\n" + "\n".join(streams) + "\n}\n"
         "http { access_log off; keepalive_requests 100000000; keepalive_timeout 600s;\n"
         f"  upstream web {{ server {WEB_DIRECT.dial}; keepalive 256; keepalive_requests 100000000; }}\n"

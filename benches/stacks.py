@@ -88,7 +88,7 @@ class _InGroup:
         return getattr(self._space, name)
 
     def argv(self, command: list[object]) -> list[str]:
-        return self._space.argv(self._group.argv(command))
+        return self._group.argv(self._space.argv(command))
 
 
 def raise_genkan(name: str, program: Path, processes: Processes, far: Group, scratch: Path, tools: Path) -> Stack:
@@ -115,7 +115,7 @@ def raise_peers(relays: list[Relay], program: Path, processes: Processes, far: G
     place = scratch_under(scratch, "peers")
     services.start_machine(house, place, tools)
     state = _write_genkan(place, COORDINATOR, {}, {})
-    processes.start("peers-coordinator", house.coordinator.argv(far.argv([program, "serve", "--config", place, "--state", state])))
+    processes.start("peers-coordinator", far.argv(house.coordinator.argv([program, "serve", "--config", place, "--state", state])))
     _await_coordinator(house, house.coordinator, COORDINATOR)
     coordinator = Coordinator(program, state, f"http://{COORDINATOR}:{LOGIN_PORT}")
     tunnel = house.group("tailscaled")
