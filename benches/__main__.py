@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -17,7 +18,7 @@ from tests.lab.namespace import remove_all
 from tests.lab.processes import CommandFailed, Processes, run
 from tests.lab.waiting import Late
 
-from . import calibration, report
+from . import calibration, report, services
 from .cpu import FAR, Group, Steadiness
 from .measures import TOOLS, Result
 from .relays import RELAYS
@@ -38,6 +39,8 @@ def main() -> int:
         return 0
     try:
         with lock.take(), Field(options) as field:
+            if options.hold:
+                return hold(field)
             findings = field.measure(chosen)
     except (CommandFailed, Late, lock.LabBusy) as problem:
         print(f"bench: {problem}", file=sys.stderr)
@@ -59,8 +62,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--build", action="append", default=[], metavar="NAME=PATH", help="another genkan to measure beside this one; may be given again"
     )
+    parser.add_argument("--hold", action="store_true", help="raise the houses, measure nothing, stay until Ctrl-C: for a profiler")
     parser.add_argument("--list", action="store_true", help="print the names of the rows")
     return parser.parse_args()
+
+
+def hold(field: Field) -> int:
+    """Says where things stand and waits."""
+    for name, stack in field.stacks.items():
+        ports = ", ".join(f"{service.name} {stack.port(service)}" for service in services.LAYER4)
+        pids = " ".join(str(pid) for group in stack.groups for pid in group.pids())
+        print(f"{name}: strangers in {stack.house.stranger.full}; {ports}, HTTPS {stack.https_port}; processes {pids}", flush=True)
+    signal.pause()
+    return 0
 
 
 class Field:

@@ -34,7 +34,7 @@ def haproxy(place: Path, first: int) -> list[object]:
     pem = make_certificate(place)
     rows = [
         "global\n  nbthread 1\n  maxconn 7000\n  tune.bufsize 65536\n  tune.pipesize 1048576\n  tune.ssl.default-dh-param 2048",
-        "defaults\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n  timeout http-keep-alive 1h\n  option splice-auto",
+        "defaults\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n  timeout http-keep-alive 1h\n  option splice-request\n  option splice-response",
     ]
     for service in _streams():
         rows.append(f"listen {service.name}\n  mode tcp\n  bind :{first + service.offset} backlog 4096\n  server m {service.dial}")

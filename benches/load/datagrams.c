@@ -6,7 +6,7 @@
 //   ping HOST PORT SIZE RATE SECONDS         prints sent, answered, and p50 and p99 of the round trip in us
 #define _GNU_SOURCE
 #include <arpa/inet.h>
-#include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -112,7 +112,9 @@ static int ping(char **words) {
             send(descriptor, payload, size, 0);
             sent++;
         }
-        double left;
+        struct pollfd wait = {descriptor, POLLIN, 0};
+        double left = start + sent * gap - now();
+        if (left > 0) ppoll(&wait, 1, &(struct timespec){.tv_nsec = left * 1e9}, 0);
         while (back < MAX_TRIPS && recv(descriptor, payload, sizeof payload, MSG_DONTWAIT) > 0) {
             memcpy(&left, payload, sizeof left);
             trips[back++] = now() - left;
