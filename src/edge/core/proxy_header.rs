@@ -1,4 +1,4 @@
-//! The header that tells an upstream who the client is: the PROXY protocol, as HAProxy's `proxy-protocol.txt` defines it.
+//! The header that tells an upstream who the client is: the PROXY protocol, as `HAProxy`'s `proxy-protocol.txt` defines it.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 

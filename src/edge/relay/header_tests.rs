@@ -99,6 +99,7 @@ async fn bulk_follows_the_header() {
         let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
             (client.into_split(), server.into_split());
         let (upload, download) = (numbers(1 << 20), numbers(1 << 20));
+        let heard = [header, upload.clone()].concat();
         tokio::join!(
             async {
                 to_client.write_all(&upload).await.expect("written");
@@ -109,7 +110,7 @@ async fn bulk_follows_the_header() {
                 to_server.shutdown().await.expect("half closed");
             },
             assert_hears(&mut from_client, &download),
-            assert_hears(&mut from_server, &[header, upload.clone()].concat()),
+            assert_hears(&mut from_server, &heard),
         );
         let labels = RouteDirection { route: "test".into(), direction: Direction::In };
         let counted = metrics.bytes.get_or_create_owned(&labels);
