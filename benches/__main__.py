@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import shutil
 import signal
 import sys
@@ -13,7 +13,9 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.lab import lock
+from tests.lab.__main__ import STOPS, interrupt
 from tests.lab.gateway import program
+from tests.lab.lab import LabImpossible, require_possible
 from tests.lab.namespace import remove_all
 from tests.lab.processes import CommandFailed, Processes, run
 from tests.lab.waiting import Late
@@ -21,7 +23,7 @@ from tests.lab.waiting import Late
 from . import calibration, report, services
 from .cpu import FAR, Group, Steadiness
 from .measures import TOOLS, Result
-from .relays import RELAYS
+from .relays import CADDY, RELAYS
 from .rows import Row, rows
 from .stacks import Stack, raise_genkan, raise_peers
 
@@ -37,12 +39,16 @@ def main() -> int:
     if options.list:
         print("\n".join(row.name for row in chosen))
         return 0
+    for number in STOPS:
+        signal.signal(number, interrupt)
     try:
+        require_possible(on_card=False)
+        _require_peers()
         with lock.take(), Field(options) as field:
             if options.hold:
                 return hold(field)
             findings = field.measure(chosen)
-    except (CommandFailed, Late, lock.LabBusy) as problem:
+    except (CommandFailed, Late, RuntimeError, LabImpossible, lock.LabBusy) as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -58,13 +64,37 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="how often each row is measured, all stacks in turn (%(default)s)")
     parser.add_argument("--seconds", type=float, default=2.5, help="how long each measurement works (%(default)s)")
     parser.add_argument("--only", action="append", metavar="TEXT", help="rows with this in their name; may be given again")
-    parser.add_argument("--peers", default="haproxy,nginx,caddy", help="which peers, by commas; empty for none (%(default)s)")
+    parser.add_argument("--peers", type=_peers, default="haproxy,nginx,caddy", help="which peers, by commas; empty for none (%(default)s)")
     parser.add_argument(
-        "--build", action="append", default=[], metavar="NAME=PATH", help="another genkan to measure beside this one; may be given again"
+        "--build", action="append", type=_build, default=[], metavar="NAME=PATH", help="another genkan to measure beside this one; may be given again"
     )
     parser.add_argument("--hold", action="store_true", help="raise the houses, measure nothing, stay until Ctrl-C: for a profiler")
     parser.add_argument("--list", action="store_true", help="print the names of the rows")
     return parser.parse_args()
+
+
+def _peers(text: str) -> list[str]:
+    known = [relay.name for relay in RELAYS]
+    names = [name for name in text.split(",") if name]
+    if unknown := [name for name in names if name not in known]:
+        raise argparse.ArgumentTypeError(f"no peer is called {unknown[0]}; there are {', '.join(known)}")
+    return names
+
+
+def _build(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=")
+    if not name or not Path(path).is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PATH with the path of a genkan")
+    return name, Path(path).resolve()
+
+
+def _require_peers() -> None:
+    """Refuses with the cure where the machine is too small or something is not installed."""
+    if (os.cpu_count() or 1) < 2:
+        raise LabImpossible("a processor for the gateway and one for everything else are needed, and there is one in all")
+    programs = ("haproxy", "nginx", "iperf3", "wrk", "h2load", "ethtool", "gcc", str(CADDY), str(program()))
+    if missing := [name for name in programs if not shutil.which(name)]:
+        raise LabImpossible(f"not installed: {', '.join(missing)}; run `make bench`")
 
 
 def hold(field: Field) -> int:
@@ -103,11 +133,11 @@ class Field:
         return self
 
     def _raise_stacks(self) -> None:
-        builds = [("genkan", program()), *(build.split("=", 1) for build in self.options.build)]
+        builds = [("genkan", program()), *self.options.build]
         for name, path in builds:
             _tell(f"raising {name}")
-            self.stacks[name] = raise_genkan(name, Path(path), self.processes, self.far, self.scratch, TOOLS)
-        wanted = [relay for relay in RELAYS if relay.name in self.options.peers.split(",")]
+            self.stacks[name] = raise_genkan(name, path, self.processes, self.far, self.scratch, TOOLS)
+        wanted = [relay for relay in RELAYS if relay.name in self.options.peers]
         if wanted:
             _tell(f"raising tailscaled with {', '.join(relay.name for relay in wanted)}")
             peers = raise_peers(wanted, program(), self.processes, self.far, self.scratch, TOOLS)
@@ -122,13 +152,13 @@ class Field:
             for row in chosen:
                 self._measure_row(row, number, results[row.name])
         bounds.append(calibration.crypto_bound())
-        return report.findings(chosen, results, bounds, steadiness.disturbance(), list(self.options.build))
+        return report.findings(chosen, results, bounds, steadiness.disturbance(), [f"{name}={path}" for name, path in self.options.build])
 
     def _measure_row(self, row: Row, number: int, results: dict[str, list[Result]]) -> None:
         names = [name for name in self.stacks if name in row.peers or name not in {relay.name for relay in RELAYS}]
         turned = names[number % len(names) :] + names[: number % len(names)]
         for name in turned:
-            result = row.measure(self.stacks[name], self.options.seconds * row.seconds)
+            result = row.measure(self.stacks[name], self.options.seconds)
             results.setdefault(name, []).append(result)
             also = "  ".join(f"{key} {value:.3g}" for key, value in result.also.items())
             _tell(f"{number + 1}/{self.options.rounds}  {row.name:40} {name:10} {result.value:8.3f} {row.unit:14} {also}")

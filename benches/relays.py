@@ -26,7 +26,6 @@ class Relay:
     name: str
     first_port: int
     prepare: Callable[[Path, int], list[object]]
-    datagrams: bool = True
 
 
 def haproxy(place: Path, first: int) -> list[object]:
@@ -97,7 +96,7 @@ def caddy(place: Path, first: int) -> list[object]:
 
 
 RELAYS = (
-    Relay("haproxy", 10000, haproxy, datagrams=False),
+    Relay("haproxy", 10000, haproxy),
     Relay("nginx", 20000, nginx),
     Relay("caddy", 30000, caddy),
 )

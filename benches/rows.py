@@ -20,8 +20,6 @@ class Row:
     measure: Measure
     peers: tuple[str, ...]
     reach: float
-    seconds: float = 1.0
-    """Multiplies the seconds that the run gives each measurement."""
 
 
 def rows() -> list[Row]:
@@ -38,7 +36,6 @@ def rows() -> list[Row]:
     small = [
         Row("relay alone, small messages x 64", per_request, measures.small_messages, ALL, 1),
         Row("relay alone, connections", "us/connection", measures.connections, ALL, 1),
-        Row("relay alone, idle connection", "kB", measures.idle_connections, ALL, 1),
     ]
     datagrams = [
         Row(f"datagrams, {size} B, {rate:,}/s", "us/datagram", measures.datagrams(size, rate), ("nginx", "caddy"), reach)
@@ -58,7 +55,7 @@ def rows() -> list[Row]:
         Row("HTTPS, resumed connection", "us/connection", measures.handshakes(resumed=True), ALL, 1),
     ]
     memory = [
-        Row("memory, idle", "MB", measures.idle_memory, ("caddy",), 1),
+        Row("memory, at rest between loads", "MB", measures.idle_memory, ("caddy",), 1),
         Row("memory, after full rate", "MB", measures.busy_memory, ("caddy",), 1),
     ]
     return memory + bulk + small + datagrams + trips + https + new

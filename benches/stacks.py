@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Sequence
 
-from tests.lab.layout import PEERS, MachinePlan
+from tests.lab.layout import MachinePlan
 from tests.lab.machines import Machine
+from tests.lab.namespace import Namespace
 from tests.lab.processes import Processes, run
 from tests.lab.waiting import eventually
 
@@ -17,7 +19,6 @@ from .house import COORDINATOR, GATEWAY_LAN, MACHINE_TAILNET, PUBLIC, SITE, Hous
 from .relays import Relay
 from .services import Published
 
-TAILSCALE = PEERS / "tailscale"
 LOGIN_PORT = 8080
 GENKAN_FIRST_PORT = 10000
 POLICY = {
@@ -37,7 +38,6 @@ class Stack:
     relay: Group
     tunnel: Group
     """The same group as `relay` where one process does both."""
-    datagrams: bool = True
 
     def port(self, service: Published) -> int:
         return self.first_port + service.offset
@@ -60,35 +60,24 @@ class Coordinator:
         words = ["preauthkeys", "create", "--host", host, "--output", "json"]
         return str(json.loads(run([self.program, "--state", self.state, *words]).output)["key"])
 
-    def join(self, processes: Processes, house: House, space_name: str, host: str, group: Group, place: Path) -> None:
-        """Starts a tailscaled in one of the house's namespaces, in a control group, and lets it in."""
-        space = house.machine if space_name == "m" else house.gateway
+    def join(self, processes: Processes, space: Namespace, host: str, group: Group, place: Path) -> None:
+        """Starts a tailscaled in a namespace, in a control group, and lets it in."""
         plan = MachinePlan(space.name, host, "", "", "tailscale", self.login)
-        tailscaled = _GroupedMachine(plan, space, place, processes, group)
+        tailscaled = Machine(plan, _InGroup(space, group), place, processes)
         tailscaled.start()
         tailscaled.join(self.key(host))
         eventually(f"{host} is running", lambda: tailscaled.running, within=20)
 
 
-class _GroupedMachine(Machine):
-    """A machine whose tailscaled is in a control group."""
-
-    def __init__(self, plan: MachinePlan, space: object, scratch: Path, processes: Processes, group: Group) -> None:
-        super().__init__(plan, _InGroup(space, group), scratch, processes)
-
-
-class _InGroup:
+class _InGroup(Namespace):
     """A namespace whose started programs are in a control group."""
 
-    def __init__(self, space: object, group: Group) -> None:
-        self._space = space
+    def __init__(self, space: Namespace, group: Group) -> None:
+        super().__init__(space.name)
         self._group = group
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._space, name)
-
-    def argv(self, command: list[object]) -> list[str]:
-        return self._group.argv(self._space.argv(command))
+    def argv(self, command: Sequence[object]) -> list[str]:
+        return self._group.argv(super().argv(command))
 
 
 def raise_genkan(name: str, program: Path, processes: Processes, far: Group, scratch: Path, tools: Path) -> Stack:
@@ -102,7 +91,7 @@ def raise_genkan(name: str, program: Path, processes: Processes, far: Group, scr
     house.start_in(group, "genkan", [program, "serve", "--config", place, "--state", state])
     _await_coordinator(house, house.gateway, GATEWAY_LAN)
     coordinator = Coordinator(program, state, f"http://{GATEWAY_LAN}:{LOGIN_PORT}")
-    coordinator.join(processes, house, "m", "machine-a", far, place)
+    coordinator.join(processes, house.machine, "machine-a", far, place)
     stack = Stack(name, house, GENKAN_FIRST_PORT, 443, group, group)
     _await_path(stack)
     return stack
@@ -119,8 +108,8 @@ def raise_peers(relays: list[Relay], program: Path, processes: Processes, far: G
     _await_coordinator(house, house.coordinator, COORDINATOR)
     coordinator = Coordinator(program, state, f"http://{COORDINATOR}:{LOGIN_PORT}")
     tunnel = house.group("tailscaled")
-    coordinator.join(processes, house, "gw", "gateway", tunnel, place)
-    coordinator.join(processes, house, "m", "machine-a", far, place)
+    coordinator.join(processes, house.gateway, "gateway", tunnel, place)
+    coordinator.join(processes, house.machine, "machine-a", far, place)
     stacks = [_raise_relay(relay, house, tunnel, place) for relay in relays]
     for stack in stacks:
         _await_path(stack)
@@ -133,7 +122,7 @@ def _raise_relay(relay: Relay, house: House, tunnel: Group, place: Path) -> Stac
     house.start_in(group, relay.name, command)
     https = relay.first_port + services.HTTPS_OFFSET
     services.await_listener(house.gateway, https)
-    return Stack(relay.name, house, relay.first_port, https, group, tunnel, relay.datagrams)
+    return Stack(relay.name, house, relay.first_port, https, group, tunnel)
 
 
 def _write_genkan(place: Path, address: str, layer4: dict, http: dict) -> Path:
@@ -151,7 +140,7 @@ def _site() -> dict:
     return {"site": {"listen": [":443"], "routes": [route]}}
 
 
-def _await_coordinator(house: House, space: object, address: str) -> None:
+def _await_coordinator(house: House, space: Namespace, address: str) -> None:
     url = f"http://{address}:{LOGIN_PORT}/key?v=113"
     eventually(f"the coordinator of {house.name}", lambda: space.run("curl", "-sSf", "--max-time", 2, url).ok, within=20)
 

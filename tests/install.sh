@@ -6,7 +6,7 @@ PACKAGES="
 build-essential ca-certificates curl openssl
 python3 python3-pytest
 iproute2 iptables iputils-ping nftables chrony dnsmasq-base pebble tcpdump
-dosfstools e2fsprogs mtools nbdkit nbdkit-plugin-python util-linux zstd
+cpio dosfstools e2fsprogs mtools nbdkit nbdkit-plugin-python util-linux zstd
 openssh-client openssh-server postgresql postgresql-client cube2-server qstat
 "
 

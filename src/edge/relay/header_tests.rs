@@ -175,7 +175,7 @@ fn port(client: &TcpStream) -> u16 {
     client.local_addr().expect("bound").port()
 }
 
-/// HAProxy that answers each request with the source it was told of; ended when dropped.
+/// `HAProxy` that answers each request with the source it was told of; ended when dropped.
 struct Haproxy(Child, #[expect(dead_code, reason = "kept until the end")] tempfile::TempDir);
 
 impl Haproxy {

@@ -65,7 +65,7 @@ fn own_bytes_are_sent_and_count_as_a_chunk() {
     let mut heard = [0; 6];
     outside.read_exact(&mut heard).expect("sent");
     assert_eq!((&heard, ring.chunks()), (b"hellox", (0, 2)));
-    assert!(ring.chunk_of(&[0; CHUNK + 1]).is_none(), "more than a chunk");
+    assert!(ring.chunk_of(&vec![0; CHUNK + 1]).is_none(), "more than a chunk");
 }
 
 #[test]
