@@ -1,6 +1,7 @@
 //! What the owner wrote to be served, with the place of every address and name, so that rules across the files can point
 //! at them. The edge gets the same without places.
 
+use crate::edge::core::proxy_header::ProxyProtocol;
 use crate::edge::core::route::{
     EdgeConfig, HttpHandler, HttpRoute, HttpServer, Layer4Server, Listen, Upstream,
 };
@@ -35,6 +36,8 @@ pub struct Route {
     /// Lower case; empty for all hosts, and for layer 4.
     pub hosts: Vec<Placed<String>>,
     pub upstreams: Vec<Placed<Upstream>>,
+    /// Of layer 4 over TCP only.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// The servers as the edge takes them.
@@ -64,6 +67,8 @@ fn layer4_server(server: &Server) -> Layer4Server {
         name: server.name.clone(),
         listen: server.listen.iter().map(|listen| listen.value).collect(),
         upstreams: server.routes.iter().flat_map(upstreams).collect(),
+        // Nothing gets past the first.
+        proxy_protocol: server.routes.first().and_then(|route| route.proxy_protocol),
     }
 }
 

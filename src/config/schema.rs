@@ -240,6 +240,7 @@ impl<'d> Reader<'d> {
                 place: self.decoder.place(node),
                 hosts: Vec::new(),
                 upstreams: vec![placed],
+                proxy_protocol: None,
             }],
         })
     }

@@ -2,9 +2,11 @@
 
 use proptest::prelude::*;
 
+use crate::edge::core::proxy_header::ProxyProtocol;
 use crate::edge::core::route::{HttpHandler, Transport};
 
 use super::document::{Document, Syntax};
+use super::exposure::edge_config;
 use super::load::{Files, assemble};
 use super::model::Model;
 use super::mutations::in_force;
@@ -225,6 +227,10 @@ fn broken_caddy_files_are_told_where_they_stand() {
     for (dial, codes) in dials {
         assert_broken(&[(&layer4(&proxy(dial)), codes)], parse);
     }
+    for (version, codes) in [("§\"v3\"", "bad-choice"), ("§2", "wrong-kind")] {
+        assert_broken(&[(&layer4(&with_header(":1", version)), codes)], parse);
+    }
+    assert_broken(&[(&layer4(&with_header("udp/:1", "§\"v2\"")), "proxy-protocol-of-datagrams")], parse);
     assert_broken(&[(&layer4(&proxy("[]").replace("{\"dial\"", "§{\"dial\"")), "no-upstream")], parse);
 }
 
@@ -304,6 +310,35 @@ fn proxy(dial: &str) -> String {
     format!(
         "{{\"listen\": [\":1\"], \"routes\": [{{\"handle\": [\n{{\"handler\": \"proxy\", \"upstreams\": [{{\"dial\": {dial}}}]}}]}}]}}"
     )
+}
+
+fn with_header(listen: &str, version: &str) -> String {
+    let transport = if listen.starts_with("udp") { "udp/" } else { "" };
+    proxy(&format!("[\"{transport}a:1\"]"))
+        .replace("[\":1\"]", &format!("[\"{listen}\"]"))
+        .replace("\"upstreams\"", &format!("\"proxy_protocol\": {version}, \"upstreams\""))
+}
+
+#[test]
+fn the_header_for_upstreams_reaches_the_edge() {
+    let cases = [
+        ("\"v1\"", Some(ProxyProtocol::V1)),
+        ("\"v2\"", Some(ProxyProtocol::V2)),
+        ("\"\"", None),
+        ("null", None),
+    ];
+    for (version, expected) in cases {
+        let text = layer4(&with_header(":1", version));
+        let (servers, problems) = caddy::parse("caddy.json", text.as_bytes()).expect("sound");
+        assert_eq!(problems, []);
+        assert_eq!(edge_config(&servers).layer4_servers[0].proxy_protocol, expected, "{version}");
+    }
+    let (servers, problems) = caddy::read("caddy.json", layer4(&with_header(":1", "\"V2\"")).as_bytes());
+    assert_eq!(edge_config(&servers).layer4_servers[0].proxy_protocol, None);
+    assert_eq!(&*problems[0].cure, "Did you mean \"v2\"?");
+    assert!(problems[0].why.contains("\"v1\"") && problems[0].why.contains("\"v2\""), "{}", problems[0]);
+    let datagrams = layer4(&with_header("udp/:1", "\"\""));
+    assert!(caddy::parse("caddy.json", datagrams.as_bytes()).is_ok(), "off is no header");
 }
 
 #[test]

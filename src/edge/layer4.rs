@@ -8,6 +8,7 @@ use std::time::Duration;
 use rand_core::RngCore;
 use tokio::task::JoinSet;
 
+use super::core::proxy_header::ProxyProtocol;
 use super::core::route::{Layer4Server, Listen, Transport, Upstream};
 use super::metrics::UdpMetrics;
 use super::relay::{Relay, RelayError, RelayHandle, RelayRoute};
@@ -39,6 +40,7 @@ pub struct Layer4 {
 
 struct Route {
     upstreams: Vec<Upstream>,
+    proxy_protocol: Option<ProxyProtocol>,
     handle: Handle,
 }
 
@@ -85,7 +87,7 @@ impl Layer4 {
             self.routes.insert(*at, route);
         }
         for (at, server) in wanted {
-            self.routes.entry(at).and_modify(|route| route.follow(&server.upstreams));
+            self.routes.entry(at).and_modify(|route| route.follow(server));
         }
         self.share_flows();
         Ok(())
@@ -120,7 +122,8 @@ impl Layer4 {
         let upstreams = server.upstreams.clone();
         let handle = match at.transport {
             Transport::Tcp => {
-                let route = RelayRoute::new(&server.name, at.address, upstreams);
+                let mut route = RelayRoute::new(&server.name, at.address, upstreams);
+                route.proxy_protocol = server.proxy_protocol;
                 Handle::Tcp(self.relay.start(route)?)
             }
             Transport::Udp => {
@@ -130,7 +133,8 @@ impl Layer4 {
                 Handle::Udp(udp_proxy::start(&route, &self.carriage, &self.udp, SeededRng::new(seed))?)
             }
         };
-        Ok(Route { upstreams: server.upstreams.clone(), handle })
+        let (upstreams, proxy_protocol) = (server.upstreams.clone(), server.proxy_protocol);
+        Ok(Route { upstreams, proxy_protocol, handle })
     }
 }
 
@@ -142,14 +146,16 @@ impl Route {
         }
     }
 
-    fn follow(&mut self, upstreams: &[Upstream]) {
-        if self.upstreams == upstreams {
+    fn follow(&mut self, server: &Layer4Server) {
+        if self.upstreams == server.upstreams && self.proxy_protocol == server.proxy_protocol {
             return;
         }
-        self.upstreams = upstreams.to_vec();
+        self.upstreams.clone_from(&server.upstreams);
+        self.proxy_protocol = server.proxy_protocol;
+        let upstreams = server.upstreams.clone();
         match &self.handle {
-            Handle::Tcp(handle) => handle.set_upstreams(upstreams.to_vec()),
-            Handle::Udp(handle) => handle.set_upstreams(upstreams.to_vec()),
+            Handle::Tcp(handle) => handle.set_upstreams(upstreams, server.proxy_protocol),
+            Handle::Udp(handle) => handle.set_upstreams(upstreams),
         }
     }
 
@@ -194,9 +200,11 @@ mod tests {
     use std::time::Instant;
 
     use prometheus_client::registry::Registry;
-    use tokio::net::UdpSocket;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
     use super::*;
+    use crate::edge::core::proxy_header::header;
     use crate::edge::metrics::EdgeMetrics;
     use crate::edge::relay::CopyRelay;
     use crate::sys::packet_thread::PacketThread;
@@ -205,7 +213,7 @@ mod tests {
         let upstream = Upstream { transport: Transport::Udp, host: "127.0.0.1".into(), port: 9 };
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
         let listen = vec![Listen { transport: Transport::Udp, address }];
-        Layer4Server { name: port.to_string(), listen, upstreams: vec![upstream] }
+        Layer4Server { name: port.to_string(), listen, upstreams: vec![upstream], proxy_protocol: None }
     }
 
     fn free_port() -> u16 {
@@ -213,12 +221,40 @@ mod tests {
         socket.local_addr().expect("bound").port()
     }
 
-    #[tokio::test]
-    async fn the_flows_of_all_routes_together_keep_to_their_total() {
+    fn layer4() -> Layer4 {
         let metrics = EdgeMetrics::new(&mut Registry::default());
         let relay = Arc::new(CopyRelay::new(metrics.relay, SeededRng::new([1; 32])));
         let carriage = Carriage { thread: PacketThread::start("datagrams").expect("a thread"), path: None };
-        let mut layer4 = Layer4::new(relay, carriage, metrics.udp, 8, SeededRng::new([2; 32]));
+        Layer4::new(relay, carriage, metrics.udp, 8, SeededRng::new([2; 32]))
+    }
+
+    #[tokio::test]
+    async fn a_header_that_is_wanted_from_now_on_goes_before_new_connections() {
+        let service = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let mut server = server(free_port());
+        server.listen[0].transport = Transport::Tcp;
+        server.upstreams[0] = Upstream {
+            transport: Transport::Tcp,
+            host: "127.0.0.1".into(),
+            port: service.local_addr().expect("bound").port(),
+        };
+        let mut layer4 = layer4();
+        for version in [None, Some(ProxyProtocol::V1), Some(ProxyProtocol::V2), None] {
+            server.proxy_protocol = version;
+            layer4.set(std::slice::from_ref(&server), Duration::ZERO).await.expect("served");
+            let client = TcpStream::connect(server.listen[0].address).await.expect("listens");
+            let (mut upstream, _) = service.accept().await.expect("dialled");
+            let (from, to) = (client.local_addr().expect("bound"), client.peer_addr().expect("connected"));
+            drop(client);
+            let mut told = Vec::new();
+            upstream.read_to_end(&mut told).await.expect("a clean end");
+            assert_eq!(told, version.map(|version| header(version, from, to)).unwrap_or_default());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_flows_of_all_routes_together_keep_to_their_total() {
+        let mut layer4 = layer4();
         let servers = [server(free_port()), server(free_port())];
         layer4.set(&servers, Duration::ZERO).await.expect("served");
         let mut clients = Vec::new();

@@ -234,7 +234,12 @@ pub async fn settings(routes: Vec<HttpRoute>) -> EdgeSettings {
 pub fn layer4(name: &str, port: u16, to: SocketAddr) -> Layer4Server {
     let listen = Listen { transport: Transport::Tcp, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) };
     let upstream = Upstream { transport: Transport::Tcp, host: to.ip().to_string(), port: to.port() };
-    Layer4Server { name: name.to_owned(), listen: vec![listen], upstreams: vec![upstream] }
+    Layer4Server {
+        name: name.to_owned(),
+        listen: vec![listen],
+        upstreams: vec![upstream],
+        proxy_protocol: None,
+    }
 }
 
 /// The same for datagrams.

@@ -35,7 +35,7 @@ fn route<'d>(decoder: &mut Decoder<'d>, node: &'d Node) -> Option<Route> {
         no_upstreams(decoder, handler);
     }
     let upstreams = upstreams.iter().filter_map(|node| upstream(decoder, node)).collect();
-    Some(Route { place: decoder.place(node), hosts, upstreams })
+    Some(Route { place: decoder.place(node), hosts, upstreams, proxy_protocol: None })
 }
 
 /// Sets of matchers are alternatives; one without hosts takes every host, and so does none at all.

@@ -147,8 +147,8 @@ pub const LAYER4_HANDLERS: &[&str] = &[
 
 pub const LAYER4_PROXY: Keys = Keys {
     of: "proxy",
-    known: &["@id", "handler", "upstreams"],
-    planned: &["health_checks", "load_balancing", "proxy_protocol"],
+    known: &["@id", "handler", "upstreams", "proxy_protocol"],
+    planned: &["health_checks", "load_balancing"],
 };
 
 pub const LAYER4_UPSTREAM: Keys = Keys {

@@ -1,12 +1,14 @@
 //! `apps.layer4.servers.*`.
 
+use crate::edge::core::proxy_header::ProxyProtocol;
 use crate::edge::core::route::{Transport, Upstream};
 
 use super::super::address;
-use super::super::decode::Decoder;
-use super::super::document::Node;
+use super::super::decode::{Decoder, Table};
+use super::super::document::{Node, Value};
 use super::super::exposure::{Layer, Placed, Route, Server};
 use super::super::problem::Problem;
+use super::super::suggest;
 use super::{known, listens, no_upstreams, only_handler};
 
 pub fn server<'d>(decoder: &mut Decoder<'d>, name: &str, node: &'d Node) -> Option<Server> {
@@ -41,8 +43,40 @@ fn route<'d>(decoder: &mut Decoder<'d>, node: &'d Node, otherwise: Transport) ->
     if upstreams.is_empty() {
         no_upstreams(decoder, handler);
     }
-    let upstreams = upstreams.iter().filter_map(|node| upstream(decoder, node, otherwise)).collect();
-    Some(Route { place: decoder.place(node), hosts: Vec::new(), upstreams })
+    let upstreams: Vec<_> = upstreams.iter().filter_map(|node| upstream(decoder, node, otherwise)).collect();
+    let to_datagrams = |upstream: &Placed<Upstream>| upstream.value.transport == Transport::Udp;
+    let datagrams = otherwise == Transport::Udp || upstreams.iter().any(to_datagrams);
+    let proxy_protocol = proxy_protocol(decoder, proxy, datagrams);
+    Some(Route { place: decoder.place(node), hosts: Vec::new(), upstreams, proxy_protocol })
+}
+
+/// As in caddy-l4, an empty text is none.
+fn proxy_protocol<'d>(decoder: &mut Decoder<'d>, proxy: Table<'d>, datagrams: bool) -> Option<ProxyProtocol> {
+    let node = proxy.value("proxy_protocol")?;
+    let version = match decoder.text(node, "proxy_protocol")? {
+        "" => return None,
+        "v1" => ProxyProtocol::V1,
+        "v2" => ProxyProtocol::V2,
+        other => {
+            decoder.report(node.at, unknown_version(other));
+            return None;
+        }
+    };
+    if datagrams {
+        let problem = Problem::error("proxy-protocol-of-datagrams", "datagrams get no PROXY header")
+            .because(
+                "It goes once, before a stream; caddy-l4's way, one in every datagram, is not supported.",
+            )
+            .cure("Leave proxy_protocol out here, and give TCP a server of its own.");
+        decoder.report(node.at, problem);
+    }
+    (!datagrams).then_some(version)
+}
+
+fn unknown_version(text: &str) -> Problem {
+    Problem::error("bad-choice", format!("proxy_protocol cannot be \"{text}\""))
+        .because("It is \"v1\" (a line of text), \"v2\" (binary), or \"\" for none.")
+        .cure(suggest::cure(text, &["v1", "v2"]))
 }
 
 fn upstream<'d>(decoder: &mut Decoder<'d>, node: &'d Node, otherwise: Transport) -> Option<Placed<Upstream>> {
@@ -59,10 +93,7 @@ fn upstream<'d>(decoder: &mut Decoder<'d>, node: &'d Node, otherwise: Transport)
         decoder.report(second.at, problem);
     }
     let Some((text, dial)) = dials.first() else {
-        if table
-            .value("dial")
-            .is_none_or(|node| node.value == super::super::document::Value::List(Vec::new()))
-        {
+        if table.value("dial").is_none_or(|node| node.value == Value::List(Vec::new())) {
             no_upstreams(decoder, node);
         }
         return None;

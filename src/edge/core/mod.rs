@@ -10,6 +10,7 @@ pub mod external_account;
 pub mod headers;
 pub mod host_route;
 pub mod listen_plan;
+pub mod proxy_header;
 pub mod relay_flow;
 pub mod route;
 pub mod udp_flows;

@@ -1,7 +1,7 @@
 //! One relayed TCP connection: what to do next, given what has ended.
 //!
 //! ```text
-//! dial, dial the next, ... -> two lanes, each: receive -> send (again, until all is out) -> receive -> ... -> end -> finish writing
+//! dial, dial the next, ... -> greeting -> two lanes, each: receive -> send (again, until all is out) -> receive -> ... -> end -> finish writing
 //! ```
 //!
 //! A lane holds at most one chunk and does not receive while it holds one: a slow receiver stops the reads from its sender, and
@@ -69,6 +69,8 @@ pub struct RelayFlow {
     /// Why everything is being torn down.
     broken: Option<Ending>,
     cancelled: bool,
+    /// Bytes of the owner's that go to the upstream before the client's.
+    greeting: usize,
     last_progress: Instant,
     idle: Option<Duration>,
 }
@@ -110,11 +112,13 @@ impl Side {
 }
 
 impl RelayFlow {
-    /// A connection just accepted, with so many upstreams to try; `idle` counts from the end of the dial.
+    /// A connection just accepted, with so many upstreams to try; `idle` counts from the end of the dial. The one that is reached
+    /// gets `greeting` bytes before any of the client's: when its dial has ended the owner holds them as it holds a chunk of the
+    /// client's.
     #[must_use]
-    pub fn new(attempts: usize, idle: Option<Duration>, now: Instant) -> Self {
+    pub fn new(attempts: usize, greeting: usize, idle: Option<Duration>, now: Instant) -> Self {
         let phase = Phase::Dialing { attempt: 0, attempts, in_flight: false };
-        Self { phase, broken: None, cancelled: false, last_progress: now, idle }
+        Self { phase, broken: None, cancelled: false, greeting, last_progress: now, idle }
     }
 
     /// The next thing to do, until `None`.
@@ -148,7 +152,8 @@ impl RelayFlow {
         }
         match result {
             Ok(()) => {
-                self.phase = Phase::Relaying([Lane::Empty; 2]);
+                let client = if self.greeting == 0 { Lane::Empty } else { Lane::Holding(self.greeting) };
+                self.phase = Phase::Relaying([client, Lane::Empty]);
                 self.last_progress = now;
             }
             Err(Fault) => *attempt += 1,

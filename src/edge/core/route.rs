@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use super::proxy_header::ProxyProtocol;
+
 /// Everything the edge serves.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EdgeConfig {
@@ -49,6 +51,8 @@ pub struct Layer4Server {
     pub name: String,
     pub listen: Vec<Listen>,
     pub upstreams: Vec<Upstream>,
+    /// Told to the upstreams before the bytes of a TCP connection.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// Where to dial.

@@ -1,25 +1,22 @@
 //! One connection in the `io_uring` loop: carries out the steps of its [`RelayFlow`] on the ring.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::bulk::Filled;
+use super::header::Header;
 use super::pipe::{Pipe, Pipes};
 use super::route::{Dialed, Permit, RouteState};
-use super::socket;
+use super::socket::{self, Ends};
 use crate::base::slots::SlotId;
 use crate::edge::core::bulk::Pace;
 use crate::edge::core::relay_flow::{Ending, Fault, Received, RelayFlow, Side, Step};
 use crate::edge::metrics::Direction;
 use crate::edge::targets::{Lease, Target};
 use crate::sys::uring::{CHUNK, Chunk, Event, OperationId, Ring};
-
-/// Upstreams tried for one client; with the default time-out it waits 40 s at the worst.
-const MAX_ATTEMPTS: usize = 8;
 
 /// Pipes filled for one direction before others have their turn.
 const BURST: usize = 16;
@@ -66,20 +63,22 @@ pub(super) struct Connection {
     /// What to cancel, by lane; a dial counts as the client's. An id that has ended is harmless.
     pub(super) in_flight: [Option<OperationId>; 2],
     plan: Vec<Arc<Target>>,
+    header: Header,
     lease: Option<Lease>,
     permit: Permit,
-    peer: SocketAddr,
+    ends: Ends,
     opened: Instant,
     bytes: [u64; 2],
 }
 
 impl Connection {
-    pub fn new(route: u64, client: OwnedFd, peer: SocketAddr, permit: Permit, now: Instant) -> Self {
-        let mut plan = permit.state().plan(peer.ip(), now);
-        plan.truncate(MAX_ATTEMPTS);
+    pub fn new(route: u64, client: OwnedFd, ends: Ends, permit: Permit, now: Instant) -> Self {
+        let plan = permit.state().plan(ends.client.ip(), now);
+        let header = Header::new(plan.proxy_protocol, ends);
+        let (attempts, idle) = (plan.targets.len(), permit.state().limits.idle);
         Self {
             route,
-            flow: RelayFlow::new(plan.len(), permit.state().limits.idle, now),
+            flow: RelayFlow::new(attempts, header.bytes().len(), idle, now),
             id: SlotId::from_bits(u64::MAX),
             client: Rc::new(client),
             upstream: None,
@@ -88,10 +87,11 @@ impl Connection {
             paces: [Pace::default(); 2],
             is_nonblocking: false,
             in_flight: [None, None],
-            plan,
+            plan: plan.targets,
+            header,
             lease: None,
             permit,
-            peer,
+            ends,
             opened: now,
             bytes: [0; 2],
         }
@@ -110,7 +110,9 @@ impl Connection {
     /// Takes in the end of one operation.
     pub fn handle(&mut self, operation: Operation, event: Event, now: Instant, engine: &mut Engine) {
         match (operation, event) {
-            (Operation::Dial(attempt), Event::Connected(result)) => self.handle_dialed(attempt, result, now),
+            (Operation::Dial(attempt), Event::Connected(result)) => {
+                self.handle_dialed(attempt, result, now, engine);
+            }
             (Operation::Receive(from), Event::Received(result)) => self.handle_received(from, result, now),
             (Operation::Send(to), Event::Sent { chunk, result }) => {
                 self.handle_sent(to, chunk, result, now, engine);
@@ -160,11 +162,11 @@ impl Connection {
                 self.upstream = Some(socket);
                 self.in_flight[Side::Client as usize] = Some(operation);
             }
-            Err(error) => self.handle_dialed(attempt, Err(error), now),
+            Err(error) => self.handle_dialed(attempt, Err(error), now, engine),
         }
     }
 
-    fn handle_dialed(&mut self, attempt: usize, result: io::Result<()>, now: Instant) {
+    fn handle_dialed(&mut self, attempt: usize, result: io::Result<()>, now: Instant, engine: &mut Engine) {
         let target = &self.plan[attempt];
         let outcome = result.as_ref().map_or_else(Dialed::from_error, |()| Dialed::Connected);
         self.state().count_dialed(target, outcome, now);
@@ -173,8 +175,22 @@ impl Connection {
             self.upstream = None;
         } else {
             self.lease = Some(target.lease());
+            self.hold_header(engine);
         }
         self.flow.handle_dialed(result.map_err(|_| Fault), now);
+    }
+
+    /// The flow sends it as it sends a chunk of the client's.
+    fn hold_header(&mut self, engine: &mut Engine) {
+        let bytes = self.header.bytes();
+        if bytes.is_empty() {
+            return;
+        }
+        self.chunks[Side::Client as usize] = engine.ring.chunk_of(bytes);
+        if self.chunks[Side::Client as usize].is_none() {
+            tracing::warn!(route = self.state().name, "no room for a PROXY header");
+            self.flow.abort(Ending::Reset);
+        }
     }
 
     /// After a burst the ring is asked although more may be there: it answers in the next turn.
@@ -241,6 +257,7 @@ impl Connection {
     }
 
     pub(super) fn count_sent(&mut self, to: Side, count: usize) {
+        let count = if to == Side::Upstream { self.header.count_sent(count) } else { count };
         self.bytes[to as usize] += count as u64;
         self.state().count_bytes(direction(to), count);
     }
@@ -271,7 +288,7 @@ impl Connection {
         self.state().count_closed(ending);
         let [bytes_out, bytes_in] = self.bytes;
         let seconds = now.saturating_duration_since(self.opened).as_secs_f64();
-        tracing::debug!(route = self.state().name, peer = %self.peer, ?ending, bytes_in, bytes_out, seconds, "closed");
+        tracing::debug!(route = self.state().name, peer = %self.ends.client, ?ending, bytes_in, bytes_out, seconds, "closed");
     }
 
     pub(super) fn socket(&self, side: Side) -> Option<&Rc<OwnedFd>> {

@@ -15,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::handle::{Done, Stop};
-use super::route::{Dialed, Permit, RouteState};
+use super::header::Header;
+use super::route::{Dialed, Permit, Plan, RouteState};
+use super::socket::{self, Ends};
 use super::types::{RelayError, RelayRoute};
 use super::uring::{bound, fork};
-use super::{Relay, RelayHandle, socket};
+use super::{Relay, RelayHandle};
 use crate::base::rng::SeededRng;
 use crate::edge::core::relay_flow::Ending;
 use crate::edge::metrics::{Direction, RelayMetrics};
@@ -26,7 +28,6 @@ use crate::edge::targets::Target;
 
 /// As in the `io_uring` loop.
 const CHUNK: usize = 16 * 1024;
-const MAX_ATTEMPTS: usize = 8;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// The relay without `io_uring`.
@@ -95,10 +96,11 @@ async fn accept_all(
 ) {
     loop {
         match listener.accept().await {
-            Ok((client, peer)) => {
-                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                match state.admit(peer.ip()) {
-                    Ok(permit) => drop(tracker.spawn(carry(client, peer, permit, abort.clone()))),
+            Ok((client, _)) => {
+                // An error: it was reset while it waited.
+                let Ok(ends) = socket::ends(&client) else { continue };
+                match state.admit(ends.client.ip()) {
+                    Ok(permit) => drop(tracker.spawn(carry(client, ends, permit, abort.clone()))),
                     Err(_) => socket::reset_on_close(&client),
                 }
             }
@@ -112,14 +114,16 @@ async fn accept_all(
 }
 
 /// One connection from its dial to its end.
-async fn carry(mut client: TcpStream, peer: SocketAddr, permit: Permit, abort: CancellationToken) {
+async fn carry(mut client: TcpStream, ends: Ends, permit: Permit, abort: CancellationToken) {
     let state = permit.state();
-    let ending = match abort.run_until_cancelled(dial(state, peer)).await {
+    let plan = state.plan(ends.client.ip(), Instant::now());
+    let header = Header::new(plan.proxy_protocol, ends);
+    let ending = match abort.run_until_cancelled(dial(state, plan)).await {
         None => Ending::Stopped,
         Some(None) => Ending::Unreachable,
         Some(Some((mut upstream, target))) => {
             let _lease = target.lease();
-            let relayed = abort.run_until_cancelled(relay(state, &mut client, &mut upstream));
+            let relayed = abort.run_until_cancelled(relay(state, &header, &mut client, &mut upstream));
             let ending = relayed.await.unwrap_or(Ending::Stopped);
             if ending != Ending::Finished {
                 socket::reset_on_close(&upstream);
@@ -131,12 +135,11 @@ async fn carry(mut client: TcpStream, peer: SocketAddr, permit: Permit, abort: C
         socket::reset_on_close(&client);
     }
     state.count_closed(ending);
-    tracing::debug!(route = state.name, %peer, ?ending, "closed");
+    tracing::debug!(route = state.name, peer = %ends.client, ?ending, "closed");
 }
 
-async fn dial(state: &RouteState, peer: SocketAddr) -> Option<(TcpStream, Arc<Target>)> {
-    let plan = state.plan(peer.ip(), Instant::now());
-    for target in plan.into_iter().take(MAX_ATTEMPTS) {
+async fn dial(state: &RouteState, plan: Plan) -> Option<(TcpStream, Arc<Target>)> {
+    for target in plan.targets {
         let result = timeout(state.limits.dial_timeout, connect(target.address)).await;
         let result = result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let outcome = result.as_ref().map_or_else(Dialed::from_error, |_| Dialed::Connected);
@@ -157,15 +160,23 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     tokio::net::TcpSocket::from_std_stream(socket).connect(address).await
 }
 
-async fn relay(state: &RouteState, client: &mut TcpStream, upstream: &mut TcpStream) -> Ending {
+async fn relay(
+    state: &RouteState,
+    header: &Header,
+    client: &mut TcpStream,
+    upstream: &mut TcpStream,
+) -> Ending {
     let progress = Progress { begun: Instant::now(), last: AtomicU64::new(0) };
     let (client_read, client_write) = client.split();
-    let (upstream_read, upstream_write) = upstream.split();
+    let (upstream_read, mut upstream_write) = upstream.split();
+    let greet_and_pump = async {
+        if upstream_write.write_all(header.bytes()).await.is_err() {
+            return Ok(Lane::Dead);
+        }
+        pump(client_read, upstream_write, state, Direction::In, &progress).await
+    };
     let lanes = async {
-        tokio::try_join!(
-            pump(client_read, upstream_write, state, Direction::In, &progress),
-            pump(upstream_read, client_write, state, Direction::Out, &progress),
-        )
+        tokio::try_join!(greet_and_pump, pump(upstream_read, client_write, state, Direction::Out, &progress),)
     };
     tokio::select! {
         lanes = lanes => match lanes {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::route::RouteState;
+use crate::edge::core::proxy_header::ProxyProtocol;
 use crate::edge::core::route::Upstream;
 
 /// Keeps a route served. Dropped without [`RelayHandle::stop`], the route ends at once and its connections are reset.
@@ -33,9 +34,10 @@ impl RelayHandle {
         self.address
     }
 
-    /// Sends connections accepted from now on to `upstreams`; those that are open stay where they are.
-    pub fn set_upstreams(&self, upstreams: Vec<Upstream>) {
-        self.state.set_upstreams(upstreams);
+    /// Sends connections accepted from now on to `upstreams`, with the header of `proxy_protocol` before them; those that are open
+    /// stay where they are.
+    pub fn set_upstreams(&self, upstreams: Vec<Upstream>, proxy_protocol: Option<ProxyProtocol>) {
+        self.state.set_upstreams(upstreams, proxy_protocol);
     }
 
     /// Connections open now, dialling ones included.

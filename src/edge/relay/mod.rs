@@ -1,7 +1,7 @@
 //! Layer 4 TCP: bytes of a connection go on to an upstream as they are.
 //!
 //! ```text
-//! accept -> ceilings -> order of upstreams -> dial, next on failure -> bytes both ways -> each end closes on its own
+//! accept -> ceilings -> order of upstreams -> dial, next on failure -> header, if any -> bytes both ways -> each end closes on its own
 //! ```
 //!
 //! [`choose`] gives the `io_uring` loop ([`UringRelay`]) where the kernel has it, else the same behaviour on tokio ([`CopyRelay`]).
@@ -11,6 +11,7 @@ mod bulk;
 mod connection;
 mod copy;
 mod handle;
+mod header;
 mod pipe;
 mod reactor;
 mod route;
@@ -61,5 +62,7 @@ pub fn choose(
     }
 }
 
+#[cfg(test)]
+mod header_tests;
 #[cfg(test)]
 mod tests;

@@ -218,13 +218,13 @@ impl Reactor {
     fn admit(&mut self, route: u64, client: OwnedFd, now: Instant) {
         let Some(served) = self.routes.get_mut(&route) else { return };
         // An error: it was reset while it waited.
-        let Ok(peer) = socket::peer(&client) else { return };
+        let Ok(ends) = socket::ends(&client) else { return };
         let permit = Some(&served.state).filter(|_| served.stopping.is_none());
-        let Some(permit) = permit.and_then(|state| state.admit(peer.ip()).ok()) else {
+        let Some(permit) = permit.and_then(|state| state.admit(ends.client.ip()).ok()) else {
             socket::reset_on_close(&client);
             return;
         };
-        match self.connections.insert(Connection::new(route, client, peer, permit, now)) {
+        match self.connections.insert(Connection::new(route, client, ends, permit, now)) {
             Ok(id) => {
                 served.open += 1;
                 self.connections.get_mut(id).into_iter().for_each(|connection| connection.set_id(id));

@@ -13,10 +13,14 @@ use crate::base::ceilings::{Admissions, Denied};
 use crate::base::rng::SeededRng;
 use crate::base::source::Source;
 use crate::edge::core::balance::Balance;
+use crate::edge::core::proxy_header::ProxyProtocol;
 use crate::edge::core::relay_flow::Ending;
 use crate::edge::core::route::{Transport, Upstream};
 use crate::edge::metrics::{Dial, Direction, RelayMetrics, Route, RouteDirection, RouteReason};
 use crate::edge::targets::{NoRuntime, Target, Targets};
+
+/// Upstreams tried for one client; with the default time-out it waits 40 s at the worst.
+const MAX_ATTEMPTS: usize = 8;
 
 /// One route as its connections see it.
 pub struct RouteState {
@@ -24,6 +28,8 @@ pub struct RouteState {
     pub limits: RelayLimits,
     admissions: Mutex<Admissions>,
     targets: Arc<Targets>,
+    /// Held while targets change, so that no upstream gets a header meant for another.
+    proxy_protocol: Mutex<Option<ProxyProtocol>>,
     metrics: RouteMetrics,
 }
 
@@ -31,6 +37,14 @@ pub struct RouteState {
 pub struct Permit {
     state: Arc<RouteState>,
     source: Source,
+}
+
+/// Where one connection goes.
+pub struct Plan {
+    /// In the order in which to try them; empty while no name has been resolved.
+    pub targets: Vec<Arc<Target>>,
+    /// What the one that is reached is told first.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// How one dial ended.
@@ -67,6 +81,7 @@ impl RouteState {
             admissions: Mutex::new(Admissions::new(route.limits.connections)),
             targets: Targets::follow(&route.upstreams, Balance::new(route.selection, rng))
                 .map_err(|NoRuntime| RelayError::NoRuntime)?,
+            proxy_protocol: Mutex::new(route.proxy_protocol),
             metrics: RouteMetrics::new(&route.name, metrics),
         }))
     }
@@ -89,9 +104,12 @@ impl RouteState {
         Ok(Permit { state: Arc::clone(self), source })
     }
 
-    /// The targets in the order in which a client at `source` should try them; empty while no name has been resolved.
-    pub fn plan(&self, source: IpAddr, now: Instant) -> Vec<Arc<Target>> {
-        self.targets.plan(source, now)
+    /// For a client at `source`.
+    pub fn plan(&self, source: IpAddr, now: Instant) -> Plan {
+        let proxy_protocol = locked(&self.proxy_protocol);
+        let mut targets = self.targets.plan(source, now);
+        targets.truncate(MAX_ATTEMPTS);
+        Plan { targets, proxy_protocol: *proxy_protocol }
     }
 
     pub fn count_dialed(&self, target: &Target, outcome: Dialed, now: Instant) {
@@ -122,7 +140,9 @@ impl RouteState {
     }
 
     /// For connections accepted from now on.
-    pub fn set_upstreams(&self, upstreams: Vec<Upstream>) {
+    pub fn set_upstreams(&self, upstreams: Vec<Upstream>, proxy_protocol: Option<ProxyProtocol>) {
+        let mut current = locked(&self.proxy_protocol);
+        *current = proxy_protocol;
         self.targets.set_upstreams(upstreams);
     }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 /// Connections that wait for the loop; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
@@ -42,12 +42,25 @@ pub fn outgoing(target: SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// The far end of an accepted connection, IPv4 never as mapped IPv6.
+/// The two ends of an accepted connection, IPv4 never as mapped IPv6.
+#[derive(Debug, Clone, Copy)]
+pub struct Ends {
+    pub client: SocketAddr,
+    /// What the client connected to.
+    pub local: SocketAddr,
+}
+
+/// Who is connected by an accepted socket.
 ///
 /// # Errors
 /// `ENOTCONN` when the connection was reset while it waited.
-pub fn peer(socket: &impl AsFd) -> io::Result<SocketAddr> {
-    let address = SockRef::from(socket).peer_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+pub fn ends(socket: &impl AsFd) -> io::Result<Ends> {
+    let socket = SockRef::from(socket);
+    Ok(Ends { client: canonical(&socket.peer_addr()?)?, local: canonical(&socket.local_addr()?)? })
+}
+
+fn canonical(address: &SockAddr) -> io::Result<SocketAddr> {
+    let address = address.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
     Ok(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 

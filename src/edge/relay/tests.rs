@@ -23,7 +23,7 @@ fn threads(count: usize) -> Vec<PacketThread> {
 }
 
 /// Runs one story on the `io_uring` engine and on the other.
-async fn on_both(story: impl AsyncFn(&dyn Relay, RelayMetrics)) {
+pub(super) async fn on_both(story: impl AsyncFn(&dyn Relay, RelayMetrics)) {
     let rng = || SeededRng::new([3; 32]);
     let metrics = || EdgeMetrics::new(&mut Registry::default()).relay;
     let counted = metrics();
@@ -35,39 +35,39 @@ async fn on_both(story: impl AsyncFn(&dyn Relay, RelayMetrics)) {
     patient(story(&CopyRelay::new(counted.clone(), rng()), counted)).await;
 }
 
-async fn patient<T>(future: impl Future<Output = T>) -> T {
+pub(super) async fn patient<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("hangs")
 }
 
-fn loopback() -> SocketAddr {
+pub(super) fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-fn upstream(address: SocketAddr) -> Upstream {
+pub(super) fn upstream(address: SocketAddr) -> Upstream {
     Upstream { transport: Transport::Tcp, host: address.ip().to_string(), port: address.port() }
 }
 
-fn route(upstreams: &[SocketAddr]) -> RelayRoute {
+pub(super) fn route(upstreams: &[SocketAddr]) -> RelayRoute {
     let mut route =
         RelayRoute::new("test", loopback(), upstreams.iter().map(|&address| upstream(address)).collect());
     route.selection = crate::edge::core::balance::Selection::First;
     route
 }
 
-async fn service() -> (TcpListener, SocketAddr) {
+pub(super) async fn service() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind(loopback()).await.expect("a port");
     let address = listener.local_addr().expect("bound");
     (listener, address)
 }
 
 /// A client and the server's end of one relayed connection.
-async fn pair(handle: &RelayHandle, service: &TcpListener) -> (TcpStream, TcpStream) {
+pub(super) async fn pair(handle: &RelayHandle, service: &TcpListener) -> (TcpStream, TcpStream) {
     let client = TcpStream::connect(handle.local_address()).await.expect("the relay listens");
     let (server, _) = service.accept().await.expect("the relay dials");
     (client, server)
 }
 
-async fn assert_passes(from: &mut TcpStream, to: &mut TcpStream, text: &[u8]) {
+pub(super) async fn assert_passes(from: &mut TcpStream, to: &mut TcpStream, text: &[u8]) {
     from.write_all(text).await.expect("written");
     let mut heard = vec![0; text.len()];
     to.read_exact(&mut heard).await.expect("passed on");
@@ -88,7 +88,7 @@ async fn assert_turned_away(handle: &RelayHandle) {
 }
 
 /// Waits for something that another thread does, without a clock deciding the outcome.
-async fn eventually(what: &str, condition: impl Fn() -> bool) {
+pub(super) async fn eventually(what: &str, condition: impl Fn() -> bool) {
     while !condition() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -348,12 +348,12 @@ async fn new_upstreams_are_for_new_connections() {
         let ((old, old_address), (new, new_address)) = (service().await, service().await);
         let handle = relay.start(route(&[old_address])).expect("starts");
         let (mut client, mut server) = pair(&handle, &old).await;
-        handle.set_upstreams(vec![upstream(new_address)]);
+        handle.set_upstreams(vec![upstream(new_address)], None);
         let (mut later_client, mut later_server) = pair(&handle, &new).await;
         assert_passes(&mut later_client, &mut later_server, b"new").await;
         assert_passes(&mut client, &mut server, b"old").await;
         let name = Upstream { transport: Transport::Tcp, host: "localhost".into(), port: new_address.port() };
-        handle.set_upstreams(vec![name]);
+        handle.set_upstreams(vec![name], None);
         let (mut client, mut server) = loop {
             // Until the name is resolved there is nowhere to go.
             let Ok(client) = TcpStream::connect(handle.local_address()).await else { continue };
@@ -400,11 +400,11 @@ async fn several_threads_share_one_address() {
 }
 
 /// A stream that tells its place: any loss, repetition or exchange shows.
-fn numbers(count: u32) -> Vec<u8> {
+pub(super) fn numbers(count: u32) -> Vec<u8> {
     (0..count).flat_map(u32::to_le_bytes).collect()
 }
 
-async fn assert_hears(stream: &mut (impl AsyncReadExt + Unpin), expected: &[u8]) {
+pub(super) async fn assert_hears(stream: &mut (impl AsyncReadExt + Unpin), expected: &[u8]) {
     let mut heard = Vec::with_capacity(expected.len());
     stream.read_to_end(&mut heard).await.expect("passed on");
     assert!(heard == expected, "{} of {} bytes, or others", heard.len(), expected.len());

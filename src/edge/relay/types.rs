@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::base::ceilings::Ceilings;
 use crate::edge::core::balance::Selection;
+use crate::edge::core::proxy_header::ProxyProtocol;
 use crate::edge::core::route::Upstream;
 
 /// One listening address and where its connections go.
@@ -16,6 +17,8 @@ pub struct RelayRoute {
     /// Port 0 takes a free one; `[::]` takes both address families.
     pub listen: SocketAddr,
     pub upstreams: Vec<Upstream>,
+    /// Told to the upstream before the client's bytes.
+    pub proxy_protocol: Option<ProxyProtocol>,
     pub selection: Selection,
     pub limits: RelayLimits,
 }
@@ -31,11 +34,11 @@ pub struct RelayLimits {
 }
 
 impl RelayRoute {
-    /// A route with the default limits and selection.
+    /// A route with the default limits and selection, and without a PROXY header.
     #[must_use]
     pub fn new(name: &str, listen: SocketAddr, upstreams: Vec<Upstream>) -> Self {
         let (selection, limits) = (Selection::default(), RelayLimits::default());
-        Self { name: name.to_owned(), listen, upstreams, selection, limits }
+        Self { name: name.to_owned(), listen, upstreams, proxy_protocol: None, selection, limits }
     }
 }
 

@@ -97,7 +97,7 @@ impl Buffers {
     pub fn lend(&mut self) -> bool {
         while self.held + self.lent_count() < self.limit {
             let Some(id) = self.vacant.pop() else { break };
-            let memory = self.free.pop().unwrap_or_else(|| vec![0; CHUNK].into_boxed_slice());
+            let memory = self.free.pop().unwrap_or_else(fresh);
             let memory = NonNull::from(Box::leak(memory));
             self.lent[usize::from(id)] = Some(memory);
             self.write_entry(id, memory);
@@ -115,13 +115,28 @@ impl Buffers {
     pub fn take(&mut self, id: u16, length: usize) -> Option<Chunk> {
         let memory = self.lent.get_mut(usize::from(id))?.take()?;
         self.vacant.push(id);
-        self.held += 1;
-        self.high_water = self.high_water.max(self.held);
+        self.hold();
         // SAFETY: the address came from `Box::leak` in `lend` and was removed from the table, so this is its only owner; the
         // kernel said by its completion that it is done with this buffer.
         let memory = unsafe { Box::from_raw(memory.as_ptr()) };
         let end = length.min(memory.len());
         Some(Chunk { memory, start: 0, end })
+    }
+
+    /// A chunk of the caller's own bytes; `None` when callers hold all there may be, or it does not fit into one.
+    pub fn copy(&mut self, bytes: &[u8]) -> Option<Chunk> {
+        if self.held >= self.limit || bytes.len() > CHUNK {
+            return None;
+        }
+        let mut memory = self.free.pop().unwrap_or_else(fresh);
+        memory[..bytes.len()].copy_from_slice(bytes);
+        self.hold();
+        Some(Chunk { memory, start: 0, end: bytes.len() })
+    }
+
+    fn hold(&mut self) {
+        self.held += 1;
+        self.high_water = self.high_water.max(self.held);
     }
 
     pub fn give_back(&mut self, chunk: Chunk) {
@@ -158,6 +173,10 @@ impl Buffers {
         }
         self.tail = self.tail.wrapping_add(1);
     }
+}
+
+fn fresh() -> Box<[u8]> {
+    vec![0; CHUNK].into_boxed_slice()
 }
 
 impl Drop for Buffers {

@@ -154,6 +154,12 @@ impl<T: Copy> Ring<T> {
         self.submit(entry, token, Held::Cancel).map(drop)
     }
 
+    /// A chunk of the caller's own bytes, to send; `None` when as many chunks as allowed are in callers' hands, or there are more
+    /// bytes than [`CHUNK`].
+    pub fn chunk_of(&mut self, bytes: &[u8]) -> Option<Chunk> {
+        self.buffers.copy(bytes)
+    }
+
     /// Gives a chunk's memory back for the next receive.
     pub fn give_back(&mut self, chunk: Chunk) {
         self.buffers.give_back(chunk);

@@ -51,6 +51,24 @@ fn receive_all(ring: &mut Ring<usize>, count: usize) -> (usize, usize) {
 }
 
 #[test]
+fn own_bytes_are_sent_and_count_as_a_chunk() {
+    let Some(mut ring) = ring(2) else { return };
+    let (mut outside, inside) = pair();
+    let chunks = [ring.chunk_of(b"hello"), ring.chunk_of(b"x")].map(|chunk| chunk.expect("room"));
+    assert!(ring.chunk_of(b"y").is_none(), "beyond the limit");
+    for chunk in chunks {
+        ring.send(&inside, chunk, 1).expect("room");
+        let completion = wait(&mut ring, 1).remove(0);
+        let Event::Sent { chunk, result: Ok(_) } = completion.event else { panic!("not sent") };
+        ring.give_back(chunk);
+    }
+    let mut heard = [0; 6];
+    outside.read_exact(&mut heard).expect("sent");
+    assert_eq!((&heard, ring.chunks()), (b"hellox", (0, 2)));
+    assert!(ring.chunk_of(&vec![0; CHUNK + 1]).is_none(), "more than a chunk");
+}
+
+#[test]
 fn more_receives_than_lent_buffers_all_get_theirs() {
     let Some(mut ring) = ring(400) else { return };
     assert_eq!(receive_all(&mut ring, 200), (200, 0));

@@ -10,6 +10,7 @@ use super::*;
 struct World {
     flow: RelayFlow,
     now: Instant,
+    greeting: Vec<u8>,
     /// What each side still has to say, by `Side as usize`.
     script: [VecDeque<u8>; 2],
     hears: [Vec<u8>; 2],
@@ -21,10 +22,15 @@ struct World {
 
 impl World {
     fn new(client: &[u8], upstream: &[u8]) -> Self {
+        Self::greeted(b"", client, upstream)
+    }
+
+    fn greeted(greeting: &[u8], client: &[u8], upstream: &[u8]) -> Self {
         let now = Instant::now();
         Self {
-            flow: RelayFlow::new(1, Some(Duration::from_mins(1)), now),
+            flow: RelayFlow::new(1, greeting.len(), Some(Duration::from_mins(1)), now),
             now,
+            greeting: greeting.to_vec(),
             script: [client.iter().copied().collect(), upstream.iter().copied().collect()],
             hears: [Vec::new(), Vec::new()],
             finished: [false; 2],
@@ -62,11 +68,16 @@ impl World {
     fn complete(&mut self, which: usize, most: usize) {
         let step = self.in_flight.swap_remove(which % self.in_flight.len());
         match step {
-            Step::Dial(_) => self.flow.handle_dialed(if most == 0 { Err(Fault) } else { Ok(()) }, self.now),
+            Step::Dial(_) => self.dial(most),
             Step::Receive(side) => self.receive(side, most),
             Step::Send(side) => self.send(side, most),
             _ => unreachable!("only operations are in flight"),
         }
+    }
+
+    fn dial(&mut self, most: usize) {
+        self.chunks[Side::Client as usize].extend(&self.greeting);
+        self.flow.handle_dialed(if most == 0 { Err(Fault) } else { Ok(()) }, self.now);
     }
 
     fn receive(&mut self, side: Side, most: usize) {
@@ -106,32 +117,34 @@ impl World {
 proptest! {
     #[test]
     fn any_order_of_completions_delivers_every_byte_once(
+        greeting in proptest::collection::vec(any::<u8>(), 0..20),
         client in proptest::collection::vec(any::<u8>(), 0..40),
         upstream in proptest::collection::vec(any::<u8>(), 0..40),
         script in proptest::collection::vec((any::<usize>(), 1..9usize), 0..200),
     ) {
-        let mut world = World::new(&client, &upstream);
+        let mut world = World::greeted(&greeting, &client, &upstream);
         world.run(script.into_iter().chain(std::iter::repeat_n((0, 7), 200)));
         prop_assert_eq!(world.ending, Some(Ending::Finished));
-        prop_assert_eq!(&world.hears[Side::Upstream as usize], &client);
+        prop_assert_eq!(&world.hears[Side::Upstream as usize], &[greeting, client].concat());
         prop_assert_eq!(&world.hears[Side::Client as usize], &upstream);
         prop_assert_eq!(world.finished, [true; 2]);
     }
 
     #[test]
     fn with_faults_anywhere_each_side_hears_a_prefix_and_the_close_comes_once(
+        greeting in proptest::collection::vec(any::<u8>(), 0..20),
         client in proptest::collection::vec(any::<u8>(), 0..40),
         upstream in proptest::collection::vec(any::<u8>(), 0..40),
         script in proptest::collection::vec((any::<usize>(), 0..9usize), 0..200),
         stop_after in 0..100usize,
     ) {
-        let mut world = World::new(&client, &upstream);
+        let mut world = World::greeted(&greeting, &client, &upstream);
         let (before, after) = script.split_at(stop_after.min(script.len()));
         world.run(before.iter().copied());
         world.flow.abort(Ending::Stopped);
         world.run(after.iter().copied().chain(std::iter::repeat_n((0, 7), 300)));
         prop_assert!(world.ending.is_some());
-        prop_assert!(client.starts_with(&world.hears[Side::Upstream as usize]));
+        prop_assert!([greeting, client].concat().starts_with(&world.hears[Side::Upstream as usize]));
         prop_assert!(upstream.starts_with(&world.hears[Side::Client as usize]));
         prop_assert_eq!(world.flow.poll_step(), None);
         prop_assert_eq!(world.flow.poll_timeout(), None);
@@ -154,7 +167,7 @@ fn a_lane_that_holds_bytes_does_not_receive() {
 #[test]
 fn upstreams_are_tried_in_order_until_none_is_left() {
     let now = Instant::now();
-    let mut flow = RelayFlow::new(2, None, now);
+    let mut flow = RelayFlow::new(2, 0, None, now);
     assert_eq!(flow.poll_step(), Some(Step::Dial(0)));
     assert_eq!(flow.poll_step(), None);
     flow.handle_dialed(Err(Fault), now);
@@ -163,7 +176,7 @@ fn upstreams_are_tried_in_order_until_none_is_left() {
     flow.handle_dialed(Err(Fault), now);
     assert_eq!(flow.poll_step(), Some(Step::Close(Ending::Unreachable)));
     assert_eq!(flow.poll_step(), None);
-    assert_eq!(RelayFlow::new(0, None, now).poll_step(), Some(Step::Close(Ending::Unreachable)));
+    assert_eq!(RelayFlow::new(0, 0, None, now).poll_step(), Some(Step::Close(Ending::Unreachable)));
 }
 
 #[test]
@@ -182,4 +195,19 @@ fn silence_in_both_directions_is_idle_and_a_byte_in_either_is_not() {
     world.settle();
     world.flow.handle_timeout(world.now + Duration::from_mins(1));
     assert_eq!(world.flow.poll_step(), Some(Step::Cancel));
+}
+
+#[test]
+fn the_greeting_waits_for_nobody_and_nothing_goes_before_it() {
+    let mut world = World::greeted(b"hello", b"", b"x");
+    world.settle();
+    world.complete(0, 1);
+    world.settle();
+    assert_eq!(world.in_flight, [Step::Send(Side::Upstream), Step::Receive(Side::Upstream)]);
+    world.complete(0, 3);
+    world.settle();
+    assert!(!world.in_flight.contains(&Step::Receive(Side::Client)), "two bytes are left of it");
+    world.run(std::iter::repeat_n((0, 7), 20));
+    assert_eq!(world.hears, [b"x".to_vec(), b"hello".to_vec()]);
+    assert_eq!((world.finished, world.ending), ([true; 2], Some(Ending::Finished)));
 }
