@@ -4,7 +4,7 @@ PYTHON := /usr/bin/python3
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: help run run-card run-native test test-long lint binary image reproduce setup packages peers release
+.PHONY: help run run-card run-native test test-long bench lint binary image reproduce setup packages peers release
 
 help:            ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -26,6 +26,11 @@ test: setup      ## every check and test; ends with a line of counts
 
 test-long: setup ## the same with many more generated cases, and the lab three times over
 	@$(PYTHON) -m tests.verify --long
+
+bench: peers release ## measure against HAProxy, nginx, Caddy and tailscaled (OPTIONS="--help"); benches/README.md says how to read it
+	@tests/install.sh haproxy nginx-light libnginx-mod-stream iperf3 wrk nghttp2-client ethtool
+	@tests/peers/build.sh caddy
+	@$(PYTHON) -m benches $(OPTIONS)
 
 lint: setup      ## formatting, clippy, rustdoc, licences and sources of dependencies
 	@$(PYTHON) -m tests.verify --only lint

@@ -1,19 +1,19 @@
 #!/bin/sh
-# Installs the Debian packages that the build and the lab use, and says what else is missing.
+# Installs the Debian packages that the build and the lab use, and those named: install.sh [PACKAGE...]; says what else is missing.
 set -eu
 
 PACKAGES="
 build-essential ca-certificates curl openssl
 python3 python3-pytest
 iproute2 iptables iputils-ping nftables chrony dnsmasq-base pebble tcpdump
-dosfstools e2fsprogs mtools nbdkit nbdkit-plugin-python util-linux zstd
+cpio dosfstools e2fsprogs mtools nbdkit nbdkit-plugin-python util-linux zstd
 openssh-client openssh-server postgresql postgresql-client cube2-server qstat
 "
 
 installed() { dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
 
 missing=''
-for package in $PACKAGES; do
+for package in $PACKAGES "$@"; do
     installed "$package" || missing="$missing $package"
 done
 

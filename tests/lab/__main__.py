@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
         return 2
     on_card = "card" in arguments
     for number in STOPS:
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
     print(f"raising the lab ({'about a minute' if on_card else 'about half a minute'}) ...", flush=True)
     lab: Lab | None = None
     try:
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
+def interrupt(_number: int, _frame: FrameType | None) -> None:
     """Leaves the lab; a second Ctrl-C does not disturb the tearing down."""
     for number in STOPS:
         signal.signal(number, signal.SIG_IGN)

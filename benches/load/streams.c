@@ -1,0 +1,85 @@
+// Many short TCP connections.
+//
+//   serve PORT                      answers each byte with a byte, and closes when the other side does
+//   connect HOST PORT SECONDS       one connection after the other: a byte there, a byte back, reset; prints how many
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { EVENTS = 256 };
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec + time.tv_nsec / 1e9;
+}
+
+static void fail(const char *what) { perror(what); exit(1); }
+
+static void reset_on_close(int descriptor) {
+    struct linger linger = {1, 0};
+    setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+}
+
+static int dial(const char *host, const char *port) {
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(atoi(port))};
+    inet_pton(AF_INET, host, &to.sin_addr);
+    int descriptor = socket(AF_INET, SOCK_STREAM, 0);
+    if (descriptor < 0 || connect(descriptor, (void *)&to, sizeof to)) fail("connect");
+    return descriptor;
+}
+
+static void exchange(int descriptor) {
+    char byte = 'x';
+    if (write(descriptor, &byte, 1) != 1 || read(descriptor, &byte, 1) != 1) fail("a byte there and back");
+}
+
+static _Noreturn void serve(char **words) {
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(atoi(words[0]))};
+    int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), poll = epoll_create1(0);
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(listener, (void *)&at, sizeof at) || listen(listener, 4096)) fail("listen");
+    struct epoll_event add = {.events = EPOLLIN, .data.fd = listener}, events[EVENTS];
+    epoll_ctl(poll, EPOLL_CTL_ADD, listener, &add);
+    for (char room[4096];;) {
+        int ready = epoll_wait(poll, events, EVENTS, -1);
+        for (int at = 0; at < ready; at++) {
+            int from = events[at].data.fd;
+            if (from == listener) {
+                for (int new; (new = accept4(listener, 0, 0, SOCK_NONBLOCK)) >= 0;) {
+                    add.data.fd = new;
+                    epoll_ctl(poll, EPOLL_CTL_ADD, new, &add);
+                }
+                continue;
+            }
+            ssize_t got = read(from, room, sizeof room);
+            if (got <= 0 || write(from, room, got) != got) close(from);
+        }
+    }
+}
+
+static int connect_often(char **words) {
+    long count = 0;
+    for (double end = now() + atof(words[2]); now() < end; count++) {
+        int descriptor = dial(words[0], words[1]);
+        exchange(descriptor);
+        reset_on_close(descriptor);
+        close(descriptor);
+    }
+    printf("%ld\n", count);
+    return 0;
+}
+
+int main(int count, char **words) {
+    if (count == 3 && !strcmp(words[1], "serve")) serve(words + 2);
+    if (count == 5 && !strcmp(words[1], "connect")) return connect_often(words + 2);
+    fprintf(stderr, "see the head of the source\n");
+    return 2;
+}
