@@ -104,7 +104,9 @@ impl Pair {
         let [a, b] = &mut self.sides;
         let (sender, receiver) = if from == A { (a, b) } else { (b, a) };
         let begin = allocations();
-        inputs.iter().for_each(|input| sender.take(*input, now));
+        for input in inputs {
+            sender.take(*input, now);
+        }
         work.seal_allocations += allocations() - begin;
         loop {
             let begin = allocations();
