@@ -8,6 +8,7 @@ pub mod condition;
 pub mod condition_board;
 pub mod datagram_path;
 pub mod house;
+pub mod moderation;
 pub mod paged_map;
 pub mod rate;
 pub mod rng;

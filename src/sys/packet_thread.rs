@@ -1,16 +1,30 @@
 //! The thread that packets pass through: relay, tunnel and datagrams on one loop. What one of them hands to another needs no
 //! wake-up of another thread, and what comes for several of them together is one wait.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
+use crate::base::moderation::Moderation;
+
 /// Cores from which on relay and tunnel have a thread each: more of them at once, for more work per byte.
 const CORES_FOR_TWO: usize = 3;
+
+thread_local! {
+    static ARRIVED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Datagrams came to this thread. Where very many do, it sleeps a little after each wake-up, so that more of them are one batch.
+pub fn count_arrived(datagrams: usize) {
+    ARRIVED.set(ARRIVED.get().wrapping_add(datagrams as u64));
+}
 
 /// Where the forwarding path runs.
 #[derive(Debug, Clone)]
@@ -50,7 +64,12 @@ impl PacketThread {
     /// # Errors
     /// The environment's: there can be no more threads, or no more descriptors.
     pub fn start(name: &str) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // The runtime calls it from this thread alone; what it calls is to be shareable all the same.
+        let moderation = Mutex::new(Moderation::new(Instant::now()));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .on_thread_unpark(move || moderate(&moderation))
+            .build()?;
         let handle = runtime.handle().clone();
         // Not a queue: as many tasks as the house starts.
         let (tasks, mut started) = mpsc::unbounded_channel::<Start>();
@@ -87,6 +106,13 @@ impl PacketThread {
     #[must_use]
     pub fn runtime(&self) -> &Handle {
         &self.runtime
+    }
+}
+
+fn moderate(moderation: &Mutex<Moderation>) {
+    let mut moderation = moderation.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(pause) = moderation.handle_wake(ARRIVED.get(), Instant::now()) {
+        thread::sleep(pause);
     }
 }
 

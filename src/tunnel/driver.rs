@@ -20,6 +20,7 @@ use super::tun_device::{READ_ROOM, RaisedTun, TunDevice, TunError};
 use super::udp_socket::{BoundSockets, UdpError, UdpSockets};
 use crate::base::roll_call::{RollCall, Turns};
 use crate::sys::datagram::Received;
+use crate::sys::packet_thread;
 use crate::wire::control::MapResponse;
 use crate::wire::key::{DiscoPrivate, NodePrivate, NodePublic};
 
@@ -29,6 +30,8 @@ const READS: usize = 16;
 /// Bytes that wait to be sent, from which on they are: less than one send, so that each goes out while it is in the
 /// processor's cache, and that small packets share one.
 const SEND_AT: usize = 32 * 1024;
+/// What the kernel gives at once is no longer than this.
+const FULL: usize = 65_507;
 /// Messages of the relay taken at once.
 const RELAYED: usize = 64;
 /// The area of this loop in a roll call.
@@ -245,15 +248,21 @@ impl Driver {
         Ok(())
     }
 
-    /// What one read gives is written on at once, while it is in the processor's cache.
+    /// What one read gives is written on at once, while it is in the processor's cache; but a full one waits for the rest of what
+    /// its sender sent together, of which the kernel then gets one super-packet and not two.
     fn read_sockets(&mut self, now: Instant) {
+        let mut waits = false;
         for _ in 0..READS {
             match self.sockets.receive(&mut self.room) {
                 Ok(received) => {
                     let contents = &self.room[..received.length];
                     let Received { source, segment_size, .. } = received;
                     self.node.handle_udp([Datagrams { source, contents, segment_size }], now);
-                    self.write_tun();
+                    packet_thread::count_arrived(contents.len().div_ceil(segment_size.max(1)));
+                    waits = !waits && received.length + segment_size > FULL;
+                    if !waits {
+                        self.write_tun();
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

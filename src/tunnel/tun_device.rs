@@ -28,9 +28,6 @@ pub const TAILNET_IPV6: Ipv6Net =
 
 const DEVICE: &str = "/dev/net/tun";
 
-/// `MAX_TCP_HEADER` of a kernel with IPv6 tunnels, and one.
-const MAX_TCP_HEADER: usize = 321;
-
 /// Of the routes that remain without the tunnel: any other route to the same prefix wins.
 const LAST_PRIORITY: u32 = u32::MAX;
 
@@ -202,13 +199,12 @@ async fn configure_with(handle: &Handle, settings: &TunSettings) -> Result<(), T
     Ok(())
 }
 
-/// One super-packet of the kernel is then one send to the network. Kernels before 5.18 have no such limit, and need two.
+/// One super-packet of the kernel is then one send to the network. A kernel that has no such limit needs two.
 async fn limit_super_packets(handle: &Handle, index: u32, mtu: u16) {
     let segment = usize::from(mtu) + SEAL_OVERHEAD;
     let segments = (MAX_TRANSMIT_BYTES / segment).min(MAX_SEGMENTS);
-    // The kernel sets its longest TCP header aside, and then takes as many whole segments as fit.
-    let size = segments * usize::from(mtu) + MAX_TCP_HEADER;
-    let attribute = LinkAttribute::GsoMaxSize(u32::try_from(size).unwrap_or(u32::MAX));
+    // By number: how many bytes they are depends on the family and the options of each connection.
+    let attribute = LinkAttribute::GsoMaxSegs(u32::try_from(segments).unwrap_or(u32::MAX));
     let link = LinkUnspec::new_with_index(index).append_extra_attribute(attribute).build();
     if let Err(error) = handle.link().set(link).execute().await {
         tracing::debug!(%error, "super-packets of the tunnel are not limited");

@@ -23,6 +23,7 @@ use crate::base::slots::SlotId;
 use crate::edge::core::udp_flows::{FlowKey, FlowLimits, Inbound, UdpFlows};
 use crate::edge::metrics::{Direction, Route, RouteDirection, RouteReason, RouteUpstream, UdpMetrics};
 use crate::edge::targets::{Lease, Target, Targets};
+use crate::sys::packet_thread;
 
 /// Answers taken from one flow before others get their turn.
 const BURST: usize = 32;
@@ -96,6 +97,7 @@ impl Carrier {
         }
         let now = Instant::now();
         for read in batch.iter() {
+            packet_thread::count_arrived(read.count());
             if let Err(reason) = self.pass_in(&read, now) {
                 self.shared.metrics.count_dropped(reason, read.count());
             }
