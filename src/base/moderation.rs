@@ -10,6 +10,8 @@ const PAUSE: Duration = Duration::from_micros(50);
 const BUSY: u128 = 30_000;
 /// Over which datagrams are counted.
 const WINDOW: Duration = Duration::from_millis(4);
+/// A wait that was shorter was none: there is work enough already.
+const SHORTEST_WAIT: Duration = Duration::from_micros(10);
 
 /// Watches how often datagrams come.
 #[derive(Debug, Clone, Copy)]
@@ -17,12 +19,24 @@ pub struct Moderation {
     since: Instant,
     arrived: u64,
     is_busy: bool,
+    waits_since: Instant,
 }
 
 impl Moderation {
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self { since: now, arrived: 0, is_busy: false }
+        Self { since: now, arrived: 0, is_busy: false, waits_since: now }
+    }
+
+    /// Whether [`Moderation::handle_wait`] changes anything.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
+    /// The thread has nothing to do.
+    pub fn handle_wait(&mut self, now: Instant) {
+        self.waits_since = now;
     }
 
     /// The thread woke up, and had taken `arrived` datagrams in all before: for how long it does best to sleep again.
@@ -33,7 +47,8 @@ impl Moderation {
             self.is_busy = count * 1_000_000 >= BUSY * elapsed.as_micros();
             (self.since, self.arrived) = (now, arrived);
         }
-        self.is_busy.then_some(PAUSE)
+        let has_waited = now.saturating_duration_since(self.waits_since) >= SHORTEST_WAIT;
+        (self.is_busy && has_waited).then_some(PAUSE)
     }
 }
 
@@ -58,6 +73,18 @@ mod tests {
         assert_eq!(pauses(2_000, 14), 0);
         assert!(pauses(2_000, 16) > 1_900);
         assert!(pauses(40_000, 1) > 39_000);
+    }
+
+    #[test]
+    fn not_where_work_waits_already() {
+        let start = Instant::now();
+        let mut moderation = Moderation::new(start);
+        let at = |micros| start + Duration::from_micros(micros);
+        assert_eq!(moderation.handle_wake(1_000, at(5_000)), Some(PAUSE));
+        moderation.handle_wait(at(5_100));
+        assert_eq!(moderation.handle_wake(1_010, at(5_101)), None);
+        moderation.handle_wait(at(5_200));
+        assert_eq!(moderation.handle_wake(1_020, at(5_210)), Some(PAUSE));
     }
 
     #[test]

@@ -2,13 +2,15 @@
 
 use std::io;
 use std::mem::size_of;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use socket2::{SockAddr, SockAddrStorage};
 
 /// Room for one control message of an `int`, aligned as `cmsghdr` must be.
 type Control = [u64; 4];
+/// Room for an `int`, an `in_pktinfo` and an `in6_pktinfo`, each behind its header.
+type ReceivedControl = [u64; 12];
 
 /// Sends `contents` to `to`, cut every `segment_size` bytes into datagrams (`UDP_SEGMENT`), the last perhaps shorter, and with
 /// `tail` a zero byte more, which is a datagram of its own when the cut leaves nothing over. Without a cut or a tail it is one ordinary datagram. Errors are those of
@@ -57,6 +59,8 @@ pub struct Received {
     pub length: usize,
     pub segment_size: usize,
     pub source: SocketAddr,
+    /// The address of ours that it came to, on a socket with `IP_PKTINFO` or `IPV6_RECVPKTINFO`; for a broadcast that of the interface.
+    pub destination: Option<IpAddr>,
 }
 
 /// Receives into `room` without waiting; with `UDP_GRO` set on the socket perhaps many datagrams. What does not fit is cut
@@ -64,7 +68,7 @@ pub struct Received {
 pub fn receive(socket: BorrowedFd<'_>, room: &mut [u8]) -> io::Result<Received> {
     let mut name = SockAddrStorage::zeroed();
     let mut part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
-    let mut control: Control = [0; 4];
+    let mut control: ReceivedControl = [0; 12];
     // SAFETY: all-zero is a valid `msghdr`: null pointers with lengths of 0.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_name = (&raw mut name).cast();
@@ -72,30 +76,46 @@ pub fn receive(socket: BorrowedFd<'_>, room: &mut [u8]) -> io::Result<Received> 
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = size_of::<Control>() as _;
+    message.msg_controllen = size_of::<ReceivedControl>() as _;
     // SAFETY: name, part and control point to memory that outlives the call, with their true lengths; nobody else uses it.
     let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
     let length = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
     // SAFETY: `recvmsg` wrote an address of `msg_namelen` bytes, at most the size of the storage.
     let source = unsafe { SockAddr::new(name, message.msg_namelen) };
     let source = source.as_socket().ok_or(io::ErrorKind::InvalidData)?;
-    Ok(Received { length, segment_size: segment_size(&message).unwrap_or(length), source })
+    let mut received = Received { length, segment_size: length, source, destination: None };
+    read_control(&message, &mut received);
+    Ok(received)
 }
 
-fn segment_size(message: &libc::msghdr) -> Option<usize> {
+/// Control messages (cmsg(3)) that tell of the datagrams.
+fn read_control(message: &libc::msghdr, received: &mut Received) {
     // SAFETY: `recvmsg` left `msg_control` and `msg_controllen` describing whole control messages, in a buffer that is alive
-    // and aligned; the macros go no further than that.
+    // and aligned; the macros go no further than that, and each type has the data of its structure.
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(message);
         while !header.is_null() {
-            if (*header).cmsg_level == libc::SOL_UDP && (*header).cmsg_type == libc::UDP_GRO {
-                let size = libc::CMSG_DATA(header).cast::<libc::c_int>().read_unaligned();
-                return usize::try_from(size).ok().filter(|size| *size > 0);
+            let data = libc::CMSG_DATA(header);
+            match ((*header).cmsg_level, (*header).cmsg_type) {
+                (libc::SOL_UDP, libc::UDP_GRO) => {
+                    let size = data.cast::<libc::c_int>().read_unaligned();
+                    received.segment_size =
+                        usize::try_from(size).ok().filter(|size| *size > 0).unwrap_or(received.length);
+                }
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    let info = data.cast::<libc::in_pktinfo>().read_unaligned();
+                    let address = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
+                    received.destination = Some(address.into());
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
+                    received.destination = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
+                }
+                _ => {}
             }
             header = libc::CMSG_NXTHDR(message, header);
         }
     }
-    None
 }
 
 #[cfg(test)]
@@ -137,6 +157,27 @@ mod tests {
         let to = b.local_addr().expect("bound");
         send(a.as_fd(), &[7; 250], 100, false, to).expect("loopback takes segments");
         let received = receive(b.as_fd(), &mut [0; 512]).expect("it is there");
-        assert_eq!((received.length, received.segment_size), (250, 100));
+        assert_eq!((received.length, received.segment_size, received.destination), (250, 100, None));
+    }
+
+    #[test]
+    fn the_address_spoken_to_is_told_where_it_is_asked_for() {
+        use nix::sys::socket::{setsockopt, sockopt};
+        for own in ["127.0.0.7", "::1"] {
+            let own: IpAddr = own.parse().expect("an address");
+            let any = if own.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let Ok(socket) = UdpSocket::bind(any) else { return };
+            if own.is_ipv4() {
+                setsockopt(&socket, sockopt::Ipv4PacketInfo, &true).expect("known");
+            } else {
+                setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true).expect("known");
+            }
+            setsockopt(&socket, sockopt::UdpGroSegment, &true).expect("a kernel of this decade");
+            let to = SocketAddr::new(own, socket.local_addr().expect("bound").port());
+            let sender = UdpSocket::bind(any).expect("loopback");
+            send(sender.as_fd(), &[7; 250], 100, false, to).expect("loopback takes segments");
+            let received = receive(socket.as_fd(), &mut [0; 512]).expect("it is there");
+            assert_eq!((received.segment_size, received.destination), (100, Some(own)));
+        }
     }
 }

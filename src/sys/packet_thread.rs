@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ thread_local! {
     static ARRIVED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Datagrams came to this thread. Where very many do, it sleeps a little after each wake-up, so that more of them are one batch.
+/// Datagrams, or pieces of streams, came to this thread. Where very many do, it sleeps a little after each wake-up, so that more of them are one batch.
 pub fn count_arrived(datagrams: usize) {
     ARRIVED.set(ARRIVED.get().wrapping_add(datagrams as u64));
 }
@@ -64,11 +64,13 @@ impl PacketThread {
     /// # Errors
     /// The environment's: there can be no more threads, or no more descriptors.
     pub fn start(name: &str) -> io::Result<Self> {
-        // The runtime calls it from this thread alone; what it calls is to be shareable all the same.
-        let moderation = Mutex::new(Moderation::new(Instant::now()));
+        // Used by this thread alone; what the runtime calls is to be shareable all the same.
+        let moderation = Arc::new(Mutex::new(Moderation::new(Instant::now())));
+        let waiting = Arc::clone(&moderation);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .on_thread_unpark(move || moderate(&moderation))
+            .on_thread_park(move || begin_wait(&mut locked(&waiting)))
+            .on_thread_unpark(move || end_wait(&mut locked(&moderation)))
             .build()?;
         let handle = runtime.handle().clone();
         // Not a queue: as many tasks as the house starts.
@@ -109,8 +111,17 @@ impl PacketThread {
     }
 }
 
-fn moderate(moderation: &Mutex<Moderation>) {
-    let mut moderation = moderation.lock().unwrap_or_else(PoisonError::into_inner);
+fn locked(moderation: &Mutex<Moderation>) -> MutexGuard<'_, Moderation> {
+    moderation.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn begin_wait(moderation: &mut Moderation) {
+    if moderation.is_busy() {
+        moderation.handle_wait(Instant::now());
+    }
+}
+
+fn end_wait(moderation: &mut Moderation) {
     if let Some(pause) = moderation.handle_wake(ARRIVED.get(), Instant::now()) {
         thread::sleep(pause);
     }

@@ -69,11 +69,8 @@ pub fn prepare_request(headers: &mut HeaderMap, hop: FirstHop<'_>) {
     let upgrade = upgrade(headers);
     strip_hop_by_hop(headers);
     strip_ambiguous(headers);
-    for name in &ORIGIN_CLAIMS {
-        headers.remove(name);
-    }
     // The edge has answered `Expect: 100-continue` by itself when it reads the body.
-    headers.remove(EXPECT);
+    strip(headers, |name| ORIGIN_CLAIMS.contains(name) || *name == EXPECT);
     join_cookies(headers);
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -95,19 +92,19 @@ pub fn prepare_response(headers: &mut HeaderMap, upgrade: Option<HeaderValue>) {
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let listed: Vec<HeaderName> = list(headers, &CONNECTION).filter_map(|token| token.parse().ok()).collect();
     // A list that names these would unmake the message itself; no honest sender does so.
-    for name in listed.iter().filter(|name| **name != HOST && **name != CONTENT_LENGTH) {
-        headers.remove(name);
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+    let is_listed = |name: &HeaderName| *name != HOST && *name != CONTENT_LENGTH && listed.contains(name);
+    strip(headers, |name| HOP_BY_HOP.contains(name) || is_listed(name));
 }
 
 /// Drops names with `_` or `.`: CGI-like upstreams read them as other names, so they can forge what was removed above.
 fn strip_ambiguous(headers: &mut HeaderMap) {
-    let ambiguous: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().contains(['_', '.'])).cloned().collect();
-    for name in ambiguous {
+    strip(headers, |name| name.as_str().contains(['_', '.']));
+}
+
+/// Looking through the few fields there are costs less than asking for each of the many that there could be.
+fn strip(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
+    let unwanted: Vec<HeaderName> = headers.keys().filter(|name| is_unwanted(name)).cloned().collect();
+    for name in unwanted {
         headers.remove(name);
     }
 }

@@ -136,8 +136,8 @@ impl Pool {
 
     /// Closes what has been kept for too long; whether anything is still open, or worth remembering.
     pub fn sweep(&self) -> bool {
-        let mut kept = locked(&self.kept);
-        kept.retain(|kept| kept.since.elapsed() < KEEP_FOR && !kept.sender.is_closed());
+        let (mut kept, now) = (locked(&self.kept), Instant::now());
+        kept.retain(|kept| kept.is_alive(now));
         !kept.is_empty() || self.load().open > 0 || locked(&self.failed_at).is_some()
     }
 
@@ -158,12 +158,19 @@ impl Pool {
         error
     }
 
-    /// The one used last: it is the least likely to be closed by the other side, and the others may grow old.
+    /// The one used last: it is the least likely to be closed by the other side, and the others may grow old. Dead ones on the way to it go.
     fn take_kept(&self) -> Option<Sender> {
-        let mut kept = locked(&self.kept);
-        kept.retain(|kept| kept.since.elapsed() < KEEP_FOR && !kept.sender.is_closed());
-        let ready = kept.iter().rposition(|kept| kept.sender.is_ready())?;
-        kept.remove(ready).map(|kept| kept.sender)
+        let (mut kept, now) = (locked(&self.kept), Instant::now());
+        for index in (0..kept.len()).rev() {
+            let is_gone = !kept[index].is_alive(now);
+            if is_gone || kept[index].sender.is_ready() {
+                let taken = kept.remove(index).filter(|_| !is_gone);
+                if taken.is_some() {
+                    return taken.map(|kept| kept.sender);
+                }
+            }
+        }
+        None
     }
 
     async fn dial(&self) -> Result<Sender, DialError> {
@@ -206,6 +213,12 @@ impl Pool {
             kept.pop_front();
         }
         kept.push_back(Kept { sender, since: Instant::now() });
+    }
+}
+
+impl Kept {
+    fn is_alive(&self, now: Instant) -> bool {
+        now - self.since < KEEP_FOR && !self.sender.is_closed()
     }
 }
 

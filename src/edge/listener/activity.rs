@@ -1,25 +1,27 @@
 //! Whether a connection has requests under way, so that one without any can be closed.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, SizeHint};
-use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::edge::body::{Body, BodyError};
 
-/// Counts the requests of one connection.
+/// Counts the requests of one connection. A request wakes nobody: whoever waits looks again when it might be over.
 #[derive(Debug, Clone)]
-pub struct Activity(Arc<watch::Sender<Counts>>);
+pub struct Activity(Arc<Mutex<Counts>>);
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug)]
 struct Counts {
     open: usize,
     has_begun: bool,
+    /// When the last request ended, or none had come yet.
+    rests_since: Instant,
 }
 
 /// A request under way until dropped.
@@ -28,26 +30,39 @@ pub struct Busy(Activity);
 
 impl Activity {
     pub fn new() -> Self {
-        Self(Arc::new(watch::Sender::default()))
+        Self(Arc::new(Mutex::new(Counts { open: 0, has_begun: false, rests_since: Instant::now() })))
     }
 
     pub fn begin(&self) -> Busy {
-        self.0.send_modify(|counts| *counts = Counts { open: counts.open + 1, has_begun: true });
+        let mut counts = self.counts();
+        (counts.open, counts.has_begun) = (counts.open + 1, true);
+        drop(counts);
         Busy(self.clone())
     }
 
     /// Returns when no request has come for `first`, or after the first one, none has been under way for `limit`.
     pub async fn idle_for(&self, first: Duration, limit: Duration) {
-        let mut counts = self.0.subscribe();
-        loop {
-            // The sender lives in `self`, so neither wait can fail.
-            let has_begun =
-                counts.wait_for(|counts| counts.open == 0).await.is_ok_and(|counts| counts.has_begun);
-            let limit = if has_begun { limit } else { first };
-            if tokio::time::timeout(limit, counts.changed()).await.is_err() {
-                return;
-            }
+        while let Some(again) = self.next_look(first, limit) {
+            tokio::time::sleep_until(again).await;
         }
+    }
+
+    fn next_look(&self, first: Duration, limit: Duration) -> Option<Instant> {
+        self.counts().next_look(Instant::now(), first, limit)
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    /// When it may have been idle for so long; `None` when it has.
+    fn next_look(&self, now: Instant, first: Duration, limit: Duration) -> Option<Instant> {
+        let allowed = if self.has_begun { limit } else { first };
+        let over = if self.open > 0 { now } else { self.rests_since } + allowed;
+        // A first request that is short may be over long before.
+        (over > now).then(|| over.min(now + limit))
     }
 }
 
@@ -60,7 +75,11 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.0.send_modify(|counts| counts.open = counts.open.saturating_sub(1));
+        let mut counts = self.0.counts();
+        counts.open = counts.open.saturating_sub(1);
+        if counts.open == 0 {
+            counts.rests_since = Instant::now();
+        }
     }
 }
 
@@ -91,8 +110,6 @@ impl hyper::body::Body for BusyBody {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
-
     use super::*;
     use crate::edge::body::full;
 
@@ -117,6 +134,32 @@ mod tests {
         let begun = Instant::now();
         Activity::new().idle_for(FIRST, LIMIT).await;
         assert_eq!(begun.elapsed(), FIRST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_first_request_is_not_waited_for_longer_than_any_other() {
+        let activity = Activity::new();
+        drop(activity.begin());
+        let begun = Instant::now();
+        activity.idle_for(LIMIT * 3, LIMIT).await;
+        assert_eq!(begun.elapsed(), LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_one_after_the_other_keep_the_connection() {
+        let activity = Activity::new();
+        let begun = Instant::now();
+        let visitor = activity.clone();
+        tokio::spawn(async move {
+            for _ in 0..10 {
+                let busy = visitor.begin();
+                tokio::time::sleep(LIMIT / 3).await;
+                drop(busy);
+                tokio::time::sleep(LIMIT / 3).await;
+            }
+        });
+        activity.idle_for(FIRST, LIMIT).await;
+        assert_eq!(begun.elapsed(), LIMIT / 3 * 19 + LIMIT);
     }
 
     #[tokio::test(start_paused = true)]

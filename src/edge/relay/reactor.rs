@@ -23,6 +23,7 @@ use crate::base::roll_call::Turns;
 use crate::base::slots::{SlotId, Slots};
 use crate::edge::core::relay_flow::Ending;
 use crate::edge::metrics::RelayMetrics;
+use crate::sys::packet_thread;
 use crate::sys::uring::{Completion, Event, OperationId, Ring};
 
 /// Connections of one thread, over all routes. Two buffers each are 128 MB at the very worst; two descriptors each are 8,192.
@@ -138,7 +139,10 @@ impl Reactor {
             (Token::Accept(route), Event::Accepted { connection, more }) => {
                 self.handle_accepted(route, connection, more, now);
             }
-            (Token::Connection(id, operation), event) => self.handle_ended(id, operation, event, now),
+            (Token::Connection(id, operation), event) => {
+                packet_thread::count_arrived(usize::from(matches!(event, Event::Received(Ok(Some(_))))));
+                self.handle_ended(id, operation, event, now);
+            }
             (Token::Accept(_) | Token::Ignored, _) => {}
         }
     }

@@ -1,21 +1,20 @@
 //! The listening socket: datagrams in batches, each with the address of ours that it came to, which answers leave from.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::slice::from_ref;
 
 use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo, UdpGroSegment};
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, RecvMsg, SockaddrStorage, recvmsg, sendmsg, setsockopt,
-};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use crate::edge::core::udp_flows::FlowKey;
+use crate::sys::datagram;
 
 /// Reads per wake-up, so that other tasks get their turn.
 const BATCH: usize = 32;
@@ -169,20 +168,10 @@ impl DatagramSocket {
 
     /// Whose, how many bytes, and how many of them are one datagram.
     fn receive_one(&self, room: &mut [u8]) -> io::Result<(FlowKey, usize, usize)> {
-        let mut control = nix::cmsg_space!(in_pktinfo, in6_pktinfo, i32);
-        let mut slices = [IoSliceMut::new(room)];
-        let fd = self.socket.as_raw_fd();
-        let message: RecvMsg<'_, '_, SockaddrStorage> =
-            recvmsg(fd, &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
-        let client = message.address.as_ref().and_then(inet).ok_or(io::ErrorKind::InvalidData)?;
-        let (mut local, mut segment_size) = (self.local.ip(), message.bytes);
-        for message in message.cmsgs()? {
-            if let ControlMessageOwned::UdpGroSegments(size) = message {
-                segment_size = usize::try_from(size).unwrap_or(0);
-            }
-            local = destination(&message).unwrap_or(local);
-        }
-        Ok((FlowKey { client, local }, message.bytes, segment_size.max(1)))
+        let received = datagram::receive(self.socket.as_fd(), room)?;
+        let local = received.destination.unwrap_or(self.local.ip());
+        let key = FlowKey { client: received.source, local };
+        Ok((key, received.length, received.segment_size.max(1)))
     }
 }
 
@@ -218,21 +207,5 @@ impl Batch {
 
     fn end(&self) -> usize {
         self.reads.last().map_or(0, |(_, place, _)| place.end)
-    }
-}
-
-fn inet(address: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = address.as_sockaddr_in().map(|address| SocketAddr::V4((*address).into()));
-    v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddr::V6((*address).into())))
-}
-
-/// The address of ours in a control message; for a broadcast the one of the interface that heard it.
-fn destination(message: &ControlMessageOwned) -> Option<IpAddr> {
-    match message {
-        ControlMessageOwned::Ipv4PacketInfo(info) => {
-            Some(IpAddr::from(u32::from_be(info.ipi_spec_dst.s_addr).to_be_bytes()))
-        }
-        ControlMessageOwned::Ipv6PacketInfo(info) => Some(IpAddr::V6(Ipv6Addr::from(info.ipi6_addr.s6_addr))),
-        _ => None,
     }
 }
