@@ -149,7 +149,7 @@ class Field:
         bounds = [calibration.crypto_bound()]
         results: dict[str, dict[str, list[Result]]] = {row.name: {} for row in chosen}
         for number in range(self.options.rounds):
-            for row in chosen:
+            for row in (row for row in chosen if number == 0 or not row.once):
                 self._measure_row(row, number, results[row.name])
         bounds.append(calibration.crypto_bound())
         return report.findings(chosen, results, bounds, steadiness.disturbance(), [f"{name}={path}" for name, path in self.options.build])

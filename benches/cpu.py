@@ -45,6 +45,9 @@ class Group:
         """Resident memory of its processes."""
         return sum(_resident_bytes(pid) for pid in self.pids())
 
+    def threads(self) -> int:
+        return sum(len(os.listdir(f"/proc/{pid}/task")) for pid in self.pids())
+
     def remove(self) -> None:
         try:
             self.place.rmdir()

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Sequence
 
+from tests.lab.waiting import eventually
+
 from . import services
 from .cpu import Group, softirq_seconds
 from .house import PUBLIC, SITE
@@ -19,6 +21,7 @@ from .stacks import Stack
 
 TOOLS = Path(__file__).resolve().parents[1] / "target" / "bench"
 HANDSHAKES = Path(__file__).parent / "load" / "handshakes.py"
+HELD = 5000
 DATAGRAM_FLOWS = 4
 PING_RATE = 4_000
 """Half of what the far processor can answer when every one wakes everybody."""
@@ -119,6 +122,23 @@ def handshakes(resumed: bool) -> Measure:
         return Result(meter.spent() / count * 1e6, {"per second": count / meter.seconds})
 
     return measure
+
+
+def idle_connections(stack: Stack, _seconds: float) -> Result:
+    """kB of resident memory per idle relayed connection, 5,000 of them after a byte each way; true only before any load."""
+    before, threads = stack.relay.resident_bytes(), stack.relay.threads()
+    holder = stack.house.start_far(stack.house.stranger, "hold", TOOLS / "streams", "hold", PUBLIC, stack.port(BYTES_DIRECT), HELD)
+    try:
+        eventually(f"{HELD} connections through {stack.name}", lambda: "held" in holder.log.read_text().splitlines()[-1:], within=30)
+        time.sleep(1)
+        grown = stack.relay.resident_bytes() - before
+        more = stack.relay.threads() - threads
+    finally:
+        stack.house.processes.stop(holder)
+        holder.log.unlink()
+    # Until all of them are gone on both sides: it is nobody else's work.
+    time.sleep(3)
+    return Result(grown / HELD / 1000, {"before MB": before / 1e6, "more threads": more})
 
 
 def datagrams(size: int, rate: int) -> Measure:

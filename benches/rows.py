@@ -20,11 +20,14 @@ class Row:
     measure: Measure
     peers: tuple[str, ...]
     reach: float
+    once: bool = False
+    """Measured in the first round alone: memory that was used before is used again."""
 
 
 def rows() -> list[Row]:
     """In the order of the table."""
     per_gigabyte, per_request = "CPU-s/GB", "us/request"
+    idle = [Row("relay alone, idle connection", "kB", measures.idle_connections, ALL, 0.3, once=True)]
     bulk = [
         Row("whole path, up", per_gigabyte, measures.bulk(BULK_TUNNEL, down=False), ALL, 1 / 1.6),
         Row("whole path, down", per_gigabyte, measures.bulk(BULK_TUNNEL, down=True), ALL, 1 / 1.6),
@@ -58,4 +61,4 @@ def rows() -> list[Row]:
         Row("memory, at rest between loads", "MB", measures.idle_memory, ("caddy",), 1),
         Row("memory, after full rate", "MB", measures.busy_memory, ("caddy",), 1),
     ]
-    return memory + bulk + small + datagrams + trips + https + new
+    return idle + memory + bulk + small + datagrams + trips + https + new

@@ -127,7 +127,9 @@ def _raise_relay(relay: Relay, house: House, tunnel: Group, place: Path) -> Stac
 
 def _write_genkan(place: Path, address: str, layer4: dict, http: dict) -> Path:
     """A configuration in `place`; returns the directory for the state."""
-    (place / "genkan.toml").write_text(f'[lan]\ninterface = "eth0"\naddress = "{address}"\n')
+    (place / "genkan.toml").write_text(
+        f'[lan]\ninterface = "eth0"\naddress = "{address}"\n[limits]\ntcp_connections = 6000\ntcp_connections_per_address = 6000\n'
+    )
     (place / "acl.json").write_text(json.dumps(POLICY))
     (place / "caddy.json").write_text(json.dumps({"apps": {"layer4": {"servers": layer4}, "http": {"servers": http}}}))
     state = place / "state"

@@ -1,7 +1,8 @@
-// Many short TCP connections.
+// Many TCP connections: short ones, and ones that wait.
 //
 //   serve PORT                      answers each byte with a byte, and closes when the other side does
 //   connect HOST PORT SECONDS       one connection after the other: a byte there, a byte back, reset; prints how many
+//   hold HOST PORT COUNT            opens COUNT connections, a byte there and back on each; prints "held"; holds until SIGTERM
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -77,9 +78,22 @@ static int connect_often(char **words) {
     return 0;
 }
 
+static _Noreturn void hold(char **words) {
+    int count = atoi(words[2]);
+    for (int at = 0; at < count; at++) {
+        int descriptor = dial(words[0], words[1]);
+        reset_on_close(descriptor);
+        exchange(descriptor);
+    }
+    puts("held");
+    fflush(stdout);
+    for (;;) pause();
+}
+
 int main(int count, char **words) {
     if (count == 3 && !strcmp(words[1], "serve")) serve(words + 2);
     if (count == 5 && !strcmp(words[1], "connect")) return connect_often(words + 2);
+    if (count == 5 && !strcmp(words[1], "hold")) hold(words + 2);
     fprintf(stderr, "see the head of the source\n");
     return 2;
 }

@@ -41,10 +41,10 @@ impl Moderation {
 
     /// The thread woke up, and had taken `arrived` datagrams in all before: for how long it does best to sleep again.
     pub fn handle_wake(&mut self, arrived: u64, now: Instant) -> Option<Duration> {
-        let elapsed = now.saturating_duration_since(self.since);
-        if elapsed >= WINDOW {
+        let passed = now.saturating_duration_since(self.since);
+        if passed >= WINDOW {
             let count = u128::from(arrived.saturating_sub(self.arrived));
-            self.is_busy = count * 1_000_000 >= BUSY * elapsed.as_micros();
+            self.is_busy = count * 1_000_000 >= BUSY * passed.as_micros();
             (self.since, self.arrived) = (now, arrived);
         }
         let has_waited = now.saturating_duration_since(self.waits_since) >= SHORTEST_WAIT;

@@ -1,9 +1,14 @@
 //! Numbered places that are used again, where an old number never reaches the new tenant.
 
+/// Places that are made together. Pages stay where they are: a table that grows copies nothing and leaves no holes behind.
+const PAGE: usize = 64;
+
 /// A bounded table. A removed value's id is dead for ever, even when its place is taken again.
 #[derive(Debug)]
 pub struct Slots<T> {
-    places: Vec<Place<T>>,
+    /// Each of at most [`PAGE`]; all but the last are full.
+    pages: Vec<Vec<Place<T>>>,
+    made: usize,
     vacant: Vec<u32>,
     limit: usize,
 }
@@ -25,39 +30,42 @@ impl<T> Slots<T> {
     /// Room for `limit` values; memory is taken as they come.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { places: Vec::new(), vacant: Vec::new(), limit: limit.min(u32::MAX as usize) }
+        Self { pages: Vec::new(), made: 0, vacant: Vec::new(), limit: limit.min(u32::MAX as usize) }
     }
 
     /// # Errors
     /// Gives the value back when the table is full.
     pub fn insert(&mut self, value: T) -> Result<SlotId, T> {
         if let Some(index) = self.vacant.pop() {
-            let place = &mut self.places[index as usize];
+            let place = self.place_mut(index).expect("a vacant place has been made");
             place.value = Some(value);
             return Ok(SlotId { index, generation: place.generation });
         }
-        if self.places.len() >= self.limit {
+        if self.made >= self.limit {
             return Err(value);
         }
-        let index = u32::try_from(self.places.len()).expect("the limit fits 32 bits");
-        self.places.push(Place { generation: 0, value: Some(value) });
+        let index = u32::try_from(self.made).expect("the limit fits 32 bits");
+        if self.made.is_multiple_of(PAGE) {
+            self.pages.push(Vec::with_capacity(PAGE));
+        }
+        self.made += 1;
+        self.pages[index as usize / PAGE].push(Place { generation: 0, value: Some(value) });
         Ok(SlotId { index, generation: 0 })
     }
 
     #[must_use]
     pub fn get(&self, id: SlotId) -> Option<&T> {
-        let place = self.places.get(id.index as usize)?;
+        let place = self.pages.get(id.index as usize / PAGE)?.get(id.index as usize % PAGE)?;
         place.value.as_ref().filter(|_| place.generation == id.generation)
     }
 
     pub fn get_mut(&mut self, id: SlotId) -> Option<&mut T> {
-        let place = self.places.get_mut(id.index as usize)?;
+        let place = self.place_mut(id.index)?;
         place.value.as_mut().filter(|_| place.generation == id.generation)
     }
 
     pub fn remove(&mut self, id: SlotId) -> Option<T> {
-        let place =
-            self.places.get_mut(id.index as usize).filter(|place| place.generation == id.generation)?;
+        let place = self.place_mut(id.index).filter(|place| place.generation == id.generation)?;
         let value = place.value.take()?;
         place.generation = place.generation.wrapping_add(1);
         self.vacant.push(id.index);
@@ -66,7 +74,7 @@ impl<T> Slots<T> {
 
     #[must_use]
     pub fn len(&self) -> usize {
-        self.places.len() - self.vacant.len()
+        self.made - self.vacant.len()
     }
 
     #[must_use]
@@ -76,10 +84,14 @@ impl<T> Slots<T> {
 
     /// Every value with its id.
     pub fn iter(&self) -> impl Iterator<Item = (SlotId, &T)> {
-        (0..).zip(&self.places).filter_map(|(index, place)| {
+        (0..).zip(self.pages.iter().flatten()).filter_map(|(index, place)| {
             let id = SlotId { index, generation: place.generation };
             place.value.as_ref().map(|value| (id, value))
         })
+    }
+
+    fn place_mut(&mut self, index: u32) -> Option<&mut Place<T>> {
+        self.pages.get_mut(index as usize / PAGE)?.get_mut(index as usize % PAGE)
     }
 }
 
@@ -113,6 +125,19 @@ mod tests {
         assert_eq!(slots.remove(first), None);
         assert_eq!(slots.get(SlotId::from_bits(second.to_bits())), Some(&"second"));
         assert_eq!(slots.get(SlotId::from_bits(u64::MAX)), None);
+    }
+
+    #[test]
+    fn a_table_of_many_pages_finds_all() {
+        let mut slots = Slots::new(10 * PAGE);
+        let ids: Vec<_> = (0..=3 * PAGE).map(|value| slots.insert(value).expect("room")).collect();
+        assert!(ids.iter().enumerate().all(|(value, id)| slots.get(*id) == Some(&value)));
+        assert_eq!((slots.len(), slots.iter().count()), (3 * PAGE + 1, 3 * PAGE + 1));
+        assert_eq!(slots.remove(ids[2 * PAGE]), Some(2 * PAGE));
+        assert_eq!(
+            slots.iter().map(|(id, _)| id).collect::<Vec<_>>(),
+            [&ids[..2 * PAGE], &ids[2 * PAGE + 1..]].concat()
+        );
     }
 
     #[test]

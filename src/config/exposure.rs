@@ -47,6 +47,7 @@ pub fn edge_config(servers: &[Server]) -> EdgeConfig {
     EdgeConfig {
         http_servers: of(Layer::Http).map(http_server).collect(),
         layer4_servers: of(Layer::Layer4).map(layer4_server).collect(),
+        ..EdgeConfig::default()
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::base::secret::Secret;
 use crate::coordinator::core::policy::Policy;
 use crate::edge::core::external_account::ExternalAccount;
+use crate::edge::core::route::EdgeConfig;
 
 use super::exposure::{Server, edge_config};
 use super::model::{Log, Model};
@@ -132,7 +133,9 @@ fn assemble_partly(files: &Files) -> (Assembled, Vec<Problem>) {
     problems.extend(unseal(&mut settings, &files.secrets));
     let mut servers: Vec<Server> = servers.into_iter().chain(settings.servers.iter().cloned()).collect();
     resolve_names(&mut servers, &policy, &settings.model.base_domain);
-    let model = Model { edge: edge_config(&servers), policy, ..settings.model.clone() };
+    let edge =
+        EdgeConfig { layer4_connections: settings.model.edge.layer4_connections, ..edge_config(&servers) };
+    let model = Model { edge, policy, ..settings.model.clone() };
     let doubts = Doubts::from(&problems);
     (Assembled { model, servers, settings, policy_file, doubts }, problems)
 }

@@ -4,7 +4,9 @@ mod acme;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 
+use crate::base::ceilings::Ceilings;
 use crate::coordinator::core::policy::Policy;
 use crate::edge::core::route::{Transport, Upstream};
 
@@ -22,7 +24,7 @@ pub const EXAMPLE: &str = include_str!("genkan.example.toml");
 
 const ROOT: Keys = Keys {
     of: "genkan.toml",
-    known: &["coordinator", "acme", "lan", "network", "time", "ports", "log", "box", "expose"],
+    known: &["coordinator", "acme", "lan", "network", "time", "ports", "limits", "log", "box", "expose"],
     planned: &["ddns", "port_mapping"],
 };
 const COORDINATOR: Keys = Keys { of: "[coordinator]", known: &["name", "base_domain"], planned: &[] };
@@ -32,14 +34,19 @@ const PORTS: Keys = Keys {
     known: &["http", "https", "control", "stun", "wireguard", "admin", "api"],
     planned: &[],
 };
+const LIMITS: Keys =
+    Keys { of: "[limits]", known: &["tcp_connections", "tcp_connections_per_address"], planned: &[] };
 const LOG: Keys = Keys { of: "[log]", known: &["format", "level"], planned: &[] };
 const BOX: Keys = Keys { of: "[box]", known: &["keep_identity_copy"], planned: &[] };
 const EXPOSE: Keys = Keys { of: "[[expose]]", known: &["listen", "to"], planned: &[] };
 
+/// Of one TCP port: as many as a loop of the relay carries.
+const CONNECTIONS: RangeInclusive<u16> = 1..=16_384;
+
 /// What `genkan.toml` says, on its own.
 #[derive(Debug)]
 pub struct Settings {
-    /// Its `edge` and `policy` are empty.
+    /// Its `edge` has limits alone, and its `policy` is empty.
     pub model: Model,
     /// The `[[expose]]` entries.
     pub servers: Vec<Server>,
@@ -133,6 +140,9 @@ impl<'d> Reader<'d> {
         if let Some(ports) = self.section(table, "ports", &PORTS) {
             (model.ports, settings.port_places) = self.ports(ports);
         }
+        if let Some(limits) = self.section(table, "limits", &LIMITS) {
+            model.edge.layer4_connections = self.limits(limits, model.edge.layer4_connections);
+        }
         model.log = self.section(table, "log", &LOG).map(|log| self.log(log)).unwrap_or_default();
         if let Some(node) = self.section(table, "box", &BOX).and_then(|own| own.value("keep_identity_copy")) {
             model.keep_identity_copy = self.decoder.boolean(node, "keep_identity_copy").unwrap_or(true);
@@ -194,6 +204,17 @@ impl<'d> Reader<'d> {
             }
         }
         (ports, places)
+    }
+
+    /// `usual` where nothing is written.
+    fn limits(&mut self, table: Table<'d>, usual: Ceilings) -> Ceilings {
+        let mut limit = |key, usual| {
+            let found =
+                table.value(key).and_then(|node| self.decoder.number(node, key, CONNECTIONS, "bad-limit"));
+            found.map_or(usual, usize::from)
+        };
+        let total = limit("tcp_connections", usual.total);
+        Ceilings { total, per_source: limit("tcp_connections_per_address", usual.per_source) }
     }
 
     fn log(&mut self, table: Table<'d>) -> Log {

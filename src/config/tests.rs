@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use crate::base::ceilings::Ceilings;
 use crate::edge::core::proxy_header::ProxyProtocol;
 use crate::edge::core::route::{HttpHandler, Transport};
 
@@ -72,6 +73,17 @@ fn the_example_works_unedited_and_with_every_line_in_force() {
     assert_eq!(all.servers.len(), 2);
     assert_eq!(all.servers[1].routes[0].upstreams[0].value.transport, Transport::Udp);
     assert_eq!(all.model.ports, Model::default().ports, "the example shows the ports that hold without it");
+    assert_eq!(all.model.edge.layer4_connections, Model::default().edge.layer4_connections);
+}
+
+#[test]
+fn limits_are_those_that_are_written() {
+    let read = |text: &str| schema::parse("genkan.toml", text.as_bytes(), None).expect("sound").model.edge;
+    let Ceilings { total, per_source } =
+        read("[limits]\ntcp_connections = 5000\ntcp_connections_per_address = 2\n").layer4_connections;
+    assert_eq!((total, per_source), (5000, 2));
+    let one = read("[limits]\ntcp_connections = 5000\n").layer4_connections;
+    assert_eq!((one.total, one.per_source), (5000, 256));
 }
 
 #[test]
@@ -144,6 +156,8 @@ fn broken_settings_are_told_where_they_stand() {
         ("[acme]\ndirectory = §'http://x/'\nemail = §'me'\nca_file = §1\n", "bad-url bad-email wrong-kind"),
         ("[lan]\ninterface = §'a b'\naddress = §'192.168.1.0/24'\n", "bad-interface bad-address"),
         ("[ports]\nhttp = §0\nhttps = §'443'\nstun = §70000\n", "bad-port wrong-kind bad-port"),
+        ("[limits]\ntcp_connections = §0\ntcp_connections_per_address = §20000\n", "bad-limit bad-limit"),
+        ("[limits]\n§tcp_connection = 5\n", "unknown-key"),
         ("[log]\nformat = §'jsn'\nlevel = §'loud'\n", "bad-choice bad-choice"),
         ("§[[expose]]\nlisten = 'tcp/22'\n", "missing-key"),
         ("[[expose]]\nlisten = §'tpc/22'\nto = §'a'\n§host = 1\n", "bad-address bad-address unknown-key"),

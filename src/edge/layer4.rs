@@ -9,10 +9,11 @@ use rand_core::RngCore;
 use tokio::task::JoinSet;
 
 use super::core::proxy_header::ProxyProtocol;
-use super::core::route::{Layer4Server, Listen, Transport, Upstream};
+use super::core::route::{LAYER4_CONNECTIONS, Layer4Server, Listen, Transport, Upstream};
 use super::metrics::UdpMetrics;
 use super::relay::{Relay, RelayError, RelayHandle, RelayRoute};
 use super::udp_proxy::{self, Carriage, UdpError, UdpHandle, UdpRoute};
+use crate::base::ceilings::Ceilings;
 use crate::base::rng::SeededRng;
 
 /// How often, and how long apart, a taken address is tried again.
@@ -34,6 +35,7 @@ pub struct Layer4 {
     carriage: Carriage,
     udp: UdpMetrics,
     udp_flows: usize,
+    connections: Ceilings,
     rng: SeededRng,
     routes: BTreeMap<Listen, Route>,
 }
@@ -59,7 +61,25 @@ impl Layer4 {
         udp_flows: usize,
         rng: SeededRng,
     ) -> Self {
-        Self { relay, carriage, udp, udp_flows, rng, routes: BTreeMap::new() }
+        Self {
+            relay,
+            carriage,
+            udp,
+            udp_flows,
+            connections: LAYER4_CONNECTIONS,
+            rng,
+            routes: BTreeMap::new(),
+        }
+    }
+
+    /// How many connections may be open at once on each TCP route from now on.
+    pub fn set_connections(&mut self, ceilings: Ceilings) {
+        self.connections = ceilings;
+        for route in self.routes.values() {
+            if let Handle::Tcp(handle) = &route.handle {
+                handle.set_connections(ceilings);
+            }
+        }
     }
 
     /// Makes the routes those of `servers`. A route that keeps its address keeps its connections and flows (and its name in the
@@ -124,6 +144,7 @@ impl Layer4 {
             Transport::Tcp => {
                 let mut route = RelayRoute::new(&server.name, at.address, upstreams);
                 route.proxy_protocol = server.proxy_protocol;
+                route.limits.connections = self.connections;
                 Handle::Tcp(self.relay.start(route)?)
             }
             Transport::Udp => {
@@ -250,6 +271,26 @@ mod tests {
             upstream.read_to_end(&mut told).await.expect("a clean end");
             assert_eq!(told, version.map(|version| header(version, from, to)).unwrap_or_default());
         }
+    }
+
+    #[tokio::test]
+    async fn a_ceiling_that_is_wanted_from_now_on_holds_for_a_route_that_runs() {
+        let service = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let mut server = server(free_port());
+        server.listen[0].transport = Transport::Tcp;
+        let port = service.local_addr().expect("bound").port();
+        server.upstreams[0] = Upstream { transport: Transport::Tcp, host: "127.0.0.1".into(), port };
+        let mut layer4 = layer4();
+        layer4.set(std::slice::from_ref(&server), Duration::ZERO).await.expect("served");
+        let connect = || TcpStream::connect(server.listen[0].address);
+        let _first = connect().await.expect("listens");
+        service.accept().await.expect("dialled");
+        layer4.set_connections(Ceilings { total: 1, per_source: 1 });
+        let mut second = connect().await.expect("listens");
+        assert!(second.read_u8().await.is_err(), "turned away");
+        layer4.set_connections(Ceilings { total: 2, per_source: 2 });
+        let _third = connect().await.expect("listens");
+        service.accept().await.expect("dialled");
     }
 
     #[tokio::test]

@@ -227,6 +227,7 @@ impl Edge {
                 vacant.insert(listener.map_err(|source| EdgeError::Listen { address, source })?);
             }
         }
+        sockets.layer4.set_connections(config.layer4_connections);
         Ok(sockets.layer4.set(&config.layer4_servers, GRACE).await?)
     }
 }

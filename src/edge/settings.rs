@@ -7,7 +7,6 @@ use super::core::cipher_order::Processor;
 use super::core::external_account::ExternalAccount;
 use super::core::listen_plan::{OwnPorts, sockets};
 use super::core::route::{EdgeConfig, Transport};
-use super::relay::RelayLimits;
 use crate::base::ceilings::Ceilings;
 use crate::base::roll_call::RollCall;
 use crate::health::Health;
@@ -84,7 +83,7 @@ impl EdgeSettings {
         };
         let (tcp, udp) = (layer4(Transport::Tcp), layer4(Transport::Udp));
         listeners * (1 + 2 * self.connections.total)
-            + tcp * (1 + 2 * RelayLimits::default().connections.total)
+            + tcp * (1 + 2 * self.config.layer4_connections.total)
             + udp
             + if udp == 0 { 0 } else { self.udp_flows }
     }

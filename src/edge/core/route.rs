@@ -3,12 +3,26 @@
 use std::net::SocketAddr;
 
 use super::proxy_header::ProxyProtocol;
+use crate::base::ceilings::Ceilings;
 
 /// Everything the edge serves.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EdgeConfig {
     pub http_servers: Vec<HttpServer>,
     pub layer4_servers: Vec<Layer4Server>,
+    /// Open at once on each TCP address of layer 4.
+    pub layer4_connections: Ceilings,
+}
+
+/// 1,024 connections hold at most 32 MB of buffers (two of 16 KB each), and a quarter of them is plenty for one household or office
+/// behind one address.
+pub const LAYER4_CONNECTIONS: Ceilings = Ceilings { total: 1024, per_source: 256 };
+
+impl Default for EdgeConfig {
+    /// Nothing.
+    fn default() -> Self {
+        Self { http_servers: Vec::new(), layer4_servers: Vec::new(), layer4_connections: LAYER4_CONNECTIONS }
+    }
 }
 
 /// A transport and the address it is bound to.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::route::RouteState;
+use crate::base::ceilings::Ceilings;
 use crate::edge::core::proxy_header::ProxyProtocol;
 use crate::edge::core::route::Upstream;
 
@@ -38,6 +39,11 @@ impl RelayHandle {
     /// stay where they are.
     pub fn set_upstreams(&self, upstreams: Vec<Upstream>, proxy_protocol: Option<ProxyProtocol>) {
         self.state.set_upstreams(upstreams, proxy_protocol);
+    }
+
+    /// How many may be open at once from now on; those that are beyond it stay.
+    pub fn set_connections(&self, ceilings: Ceilings) {
+        self.state.set_connections(ceilings);
     }
 
     /// Connections open now, dialling ones included.

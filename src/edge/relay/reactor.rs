@@ -26,8 +26,10 @@ use crate::edge::metrics::RelayMetrics;
 use crate::sys::packet_thread;
 use crate::sys::uring::{Completion, Event, OperationId, Ring};
 
-/// Connections of one thread, over all routes. Two buffers each are 128 MB at the very worst; two descriptors each are 8,192.
-const MAX_CONNECTIONS: usize = 4096;
+/// Connections of one thread, over all routes: two descriptors each are 32,768.
+const MAX_CONNECTIONS: usize = 16_384;
+/// Buffers of one thread that hold something: 128 MB at the very worst. Beyond them a connection that has bytes is ended.
+const MAX_CHUNKS: usize = 8192;
 /// Two operations per connection, two more to cancel them, and some for listeners and the wake-up.
 const MAX_OPERATIONS: usize = 4 * MAX_CONNECTIONS + 1024;
 /// After a failed accept, mostly for want of descriptors: time for some to come free.
@@ -84,7 +86,7 @@ impl Reactor {
     /// # Errors
     /// The kernel's refusal of a ring.
     pub fn new(queue: Receiver<Command>, wake: OwnedFd, metrics: RelayMetrics) -> io::Result<Self> {
-        let mut ring = Ring::new(MAX_OPERATIONS, 2 * MAX_CONNECTIONS)?;
+        let mut ring = Ring::new(MAX_OPERATIONS, MAX_CHUNKS)?;
         let events = ring.watch()?;
         let wake = Rc::new(wake);
         ring.poll_readable(&wake, Token::Wake)?;

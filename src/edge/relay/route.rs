@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::types::{RelayError, RelayLimits, RelayRoute};
-use crate::base::ceilings::{Admissions, Denied};
+use crate::base::ceilings::{Admissions, Ceilings, Denied};
 use crate::base::rng::SeededRng;
 use crate::base::source::Source;
 use crate::edge::core::balance::Balance;
@@ -102,6 +102,10 @@ impl RouteState {
         self.metrics.accepted.inc();
         self.metrics.open.inc();
         Ok(Permit { state: Arc::clone(self), source })
+    }
+
+    pub fn set_connections(&self, ceilings: Ceilings) {
+        locked(&self.admissions).set_ceilings(ceilings);
     }
 
     /// For a client at `source`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::ceilings::Ceilings;
 use crate::edge::core::balance::Selection;
 use crate::edge::core::proxy_header::ProxyProtocol;
-use crate::edge::core::route::Upstream;
+use crate::edge::core::route::{LAYER4_CONNECTIONS, Upstream};
 
 /// One listening address and where its connections go.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,12 +43,11 @@ impl RelayRoute {
 }
 
 impl Default for RelayLimits {
-    /// 1,024 connections hold at most 32 MB of buffers (two of 16 KB each), and a quarter of them is plenty for one household
-    /// or office behind one address. Five seconds leave room for two lost SYNs (retried after 1 s and 3 s). A day without a
+    /// Five seconds leave room for two lost SYNs (retried after 1 s and 3 s). A day without a
     /// byte is longer than a laptop sleeps with a shell open; dead peers are found by keep-alive long before.
     fn default() -> Self {
         Self {
-            connections: Ceilings { total: 1024, per_source: 256 },
+            connections: LAYER4_CONNECTIONS,
             dial_timeout: Duration::from_secs(5),
             idle: Some(Duration::from_hours(24)),
         }
