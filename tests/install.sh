@@ -5,7 +5,7 @@ set -eu
 PACKAGES="
 build-essential ca-certificates curl openssl
 python3 python3-pytest
-iproute2 iptables iputils-ping nftables chrony dnsmasq-base pebble tcpdump
+iproute2 iptables iputils-ping nftables strace chrony dnsmasq-base pebble tcpdump
 cpio dosfstools e2fsprogs mtools nbdkit nbdkit-plugin-python util-linux zstd
 openssh-client openssh-server postgresql postgresql-client cube2-server qstat
 "
