@@ -180,7 +180,7 @@ def round_trip(percentile: int) -> Measure:
 
 
 def idle_memory(stack: Stack, _seconds: float) -> Result:
-    """MB resident of the whole stack, as it is between measurements."""
+    """MB resident of the whole stack, as it is now."""
     return Result(sum(group.resident_bytes() for group in stack.groups) / 1e6)
 
 

@@ -1,11 +1,12 @@
 #!/bin/sh
-# binary.sh aarch64|x86_64: builds target/binary/ARCH/genkan, a static PIE without an interpreter, on musl.
+# binary.sh aarch64|x86_64 [EXAMPLE]: builds target/binary/ARCH/genkan, or the example, a static PIE without an interpreter, on musl.
 #
 # Rust's standard library comes from rustup's musl target where there is one, else it is built from Debian's rust-web-src. The C side (a few
 # files of zstd and ring, and the linking) is Debian's gcc with Debian's musl, by two small wrappers: gcc itself knows glibc only.
 set -eu
 
 arch=$1
+name=${2:-genkan}
 case $arch in
     aarch64) debian=arm64 ;;
     x86_64) debian=amd64 ;;
@@ -69,9 +70,11 @@ export "CFLAGS_$lower=-O2 -fPIC -fstack-protector-strong -ffile-prefix-map=$root
 export "CARGO_TARGET_${upper}_LINKER=$tools/gcc"
 export "CARGO_TARGET_${upper}_RUSTFLAGS=-Clink-self-contained=no -Crelocation-model=pie -Ctarget-feature=+crt-static $remap ${GENKAN_RUSTFLAGS:-}"
 
+what="--bin genkan" place=$name
+[ "$name" = genkan ] || { what="--example $name" place=examples/$name; }
 # shellcheck disable=SC2086
-$cargo build --locked --profile "${GENKAN_PROFILE:-card}" --bin genkan --target "$target" --target-dir target/binary/build $std
+$cargo build --locked --profile "${GENKAN_PROFILE:-card}" $what --target "$target" --target-dir target/binary/build $std
 folder=${GENKAN_PROFILE:-card}
 [ "$folder" != dev ] || folder=debug
-cp "target/binary/build/$target/$folder/genkan" "target/binary/$arch/genkan"
-echo "  target/binary/$arch/genkan: $(stat -c %s "target/binary/$arch/genkan") bytes"
+cp "target/binary/build/$target/$folder/$place" "target/binary/$arch/$name"
+echo "  target/binary/$arch/$name: $(stat -c %s "target/binary/$arch/$name") bytes"

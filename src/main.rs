@@ -108,8 +108,7 @@ fn main() -> ExitCode {
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "genkan", &mut script);
-            cli::print(&String::from_utf8_lossy(&script));
-            ExitCode::SUCCESS
+            cli::print(&String::from_utf8_lossy(&script))
         }
         Command::Release(command) => cli::release::run(command, arguments.output),
         Command::SlotWrite(order) => slot_write::run(&order),

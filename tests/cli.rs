@@ -1,7 +1,7 @@
 //! The program as a process: exit codes, and what it prints where.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -48,6 +48,24 @@ fn check_tells_by_its_exit_code() {
     let flag = genkan(&["check", "--cofnig", "/"]);
     assert_eq!(flag.status.code(), Some(2));
     assert!(text(&flag.stderr).contains("--config"), "{}", text(&flag.stderr));
+}
+
+#[test]
+fn an_answer_that_is_lost_is_a_failure() {
+    let folder = folder(&[("caddy.json", CADDY), ("acl.json", ALLOWS)]);
+    let run = |stdout: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_genkan"));
+        command.args(["check", "--json", "--config"]).arg(folder.path()).env_remove("GENKAN_LOG");
+        command.stdout(stdout).stderr(Stdio::piped()).spawn().expect("it is built").wait_with_output()
+    };
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let full = run(full.into()).expect("it ended");
+    assert_eq!(full.status.code(), Some(1));
+    assert!(text(&full.stderr).contains("standard output"), "{}", text(&full.stderr));
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let gone = run(writer.into()).expect("it ended");
+    assert_eq!((gone.status.code(), text(&gone.stderr)), (Some(0), ""), "who read enough may go");
 }
 
 #[test]

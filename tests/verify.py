@@ -77,6 +77,7 @@ def stages(long: bool) -> list[Stage]:
     ]
     pytest = (sys.executable, "-m", "pytest", "-q", "-rs", "--durations=8")
     rows += [
+        Stage("instructions", "code", (*pytest, "tests/test_instructions.py"), 15, "pytest", needs="tests"),
         Stage("card", "card", (sys.executable, "-m", "image"), 25),
         *([Stage("binary", "card", ("image/binary.sh", "x86_64"), 20)] if long else []),
         Stage("hardening", "card", (*pytest, "tests/image/test_binary.py"), 5, "pytest", needs="card", env=boots),

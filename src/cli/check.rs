@@ -17,10 +17,8 @@ pub fn run(folder: &Path, json: bool) -> ExitCode {
         return ExitCode::from(check::EXIT_USAGE);
     }
     let report = check::run(folder);
-    if json {
-        print(&format!("{}\n", report.json()));
-    } else {
-        print(&report.text(std::io::stdout().is_terminal()));
-    }
-    ExitCode::from(report.exit_code())
+    let text =
+        if json { format!("{}\n", report.json()) } else { report.text(std::io::stdout().is_terminal()) };
+    let printed = print(&text);
+    if printed == ExitCode::SUCCESS { ExitCode::from(report.exit_code()) } else { printed }
 }

@@ -87,10 +87,7 @@ pub fn run_blocking(destination: &Destination, command: AdminCommand, output: Ou
 /// Runs one command against the genkan at `destination`, and prints what came of it.
 pub async fn run(destination: &Destination, command: AdminCommand, output: Output) -> ExitCode {
     match answer(destination, command).await {
-        Ok(report) => {
-            report.print(output);
-            ExitCode::SUCCESS
-        }
+        Ok(report) => report.print(output),
         Err(error) => {
             report::print_error(&error, output);
             error.exit_code()

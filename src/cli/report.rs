@@ -1,6 +1,7 @@
 //! What a command answers, for people and for programs.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -32,13 +33,14 @@ impl Report {
         Self { json: json!({ "result": text }), text }
     }
 
-    pub fn print(&self, output: Output) {
+    /// As [`print`].
+    pub fn print(&self, output: Output) -> ExitCode {
         let text = match output {
             Output::Table => self.text.clone(),
             Output::Json => format!("{:#}", self.json),
             Output::JsonLine => self.json.to_string(),
         };
-        print(&format!("{}\n", text.trim_end()));
+        print(&format!("{}\n", text.trim_end()))
     }
 
     /// As printed for programs.
@@ -52,9 +54,17 @@ impl Report {
     }
 }
 
-/// To standard output. Whoever has read enough of it (`genkan nodes list | head -1`) may go.
-pub fn print(text: &str) {
-    std::io::stdout().write_all(text.as_bytes()).ok();
+/// To standard output; what was not taken there is told, and a failure. Whoever has read enough (`genkan nodes list | head -1`) may go.
+#[must_use]
+pub fn print(text: &str) -> ExitCode {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("genkan: the answer cannot be written to standard output: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 /// To standard error, so that a script never takes it for an answer.

@@ -37,10 +37,7 @@ pub fn run(command: ReleaseCommand, output: Output) -> ExitCode {
         ReleaseCommand::Inspect(command) => command.run(),
     };
     match answer {
-        Ok(report) => {
-            report.print(output);
-            ExitCode::SUCCESS
-        }
+        Ok(report) => report.print(output),
         Err(error) => {
             report::print_error(&error, output);
             error.exit_code()
