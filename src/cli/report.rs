@@ -33,7 +33,7 @@ impl Report {
         Self { json: json!({ "result": text }), text }
     }
 
-    /// As [`print`].
+    /// As [`print()`].
     pub fn print(&self, output: Output) -> ExitCode {
         let text = match output {
             Output::Table => self.text.clone(),
