@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ MOST = {
 
 @pytest.fixture(scope="module")
 def counts() -> list[Count]:
+    if not shutil.which("qemu-x86_64"):
+        pytest.skip("qemu-x86_64 is not installed (image/install.sh qemu, or apt-get install qemu-user)")
     instructions.build_plugin()
     return instructions.count("x86_64", instructions.build("x86_64"))
 
@@ -40,5 +43,9 @@ def test_a_packet_costs_no_more_than_it_did(counts: list[Count], work: tuple[str
 
 def test_what_is_missing_has_a_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(instructions.Missing, match="apt-get install"):
+    with pytest.raises(instructions.Missing, match="qemu-x86_64 .*image/install.sh qemu"):
         instructions.emulator("x86_64")
+    with pytest.raises(instructions.Missing, match="aarch64-linux-gnu-gcc .*image/install.sh binary"):
+        instructions.build("aarch64")
+    with pytest.raises(instructions.Missing, match="gcc .*apt-get install"):
+        instructions.build_plugin()
