@@ -32,7 +32,7 @@ class Missing(Exception):
 
 @dataclass(frozen=True)
 class Count:
-    """Of one packet sealed or opened, and of 10^6 bytes of payload if they have one."""
+    """Of one packet sealed, opened, or only encrypted, and of 10^6 bytes of payload if they have one."""
 
     work: str
     way: str
@@ -75,12 +75,13 @@ def _make(words: list[str | Path]) -> None:
 
 
 def count(arch: str, program: Path) -> list[Count]:
-    """What sealing takes, and what opening takes beside it."""
+    """What sealing takes, what opening takes beside it, and what of sealing is the cipher's."""
     counts = []
     for work in WORKS:
         sealed, payload = _slope(arch, program, work)
         both, _ = _slope(arch, program, f"{work}-open")
-        for way, each in (("seal", sealed), ("open", both - sealed)):
+        cipher, _ = _slope(arch, program, f"{work}-cipher")
+        for way, each in (("seal", sealed), ("open", both - sealed), ("cipher", cipher)):
             counts.append(Count(work, way, arch, each, each / payload * 1e6 if payload else None))
     return counts
 
