@@ -1,10 +1,9 @@
 //! The thread that packets pass through: relay, tunnel and datagrams on one loop. What one of them hands to another needs no
 //! wake-up of another thread, and what comes for several of them together is one wait.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -19,6 +18,7 @@ const CORES_FOR_TWO: usize = 3;
 
 thread_local! {
     static ARRIVED: Cell<u64> = const { Cell::new(0) };
+    static MODERATION: RefCell<Moderation> = RefCell::new(Moderation::new(Instant::now()));
 }
 
 /// Datagrams, or pieces of streams, came to this thread. Where very many do, it sleeps a little after each wake-up, so that more of them are one batch.
@@ -64,13 +64,10 @@ impl PacketThread {
     /// # Errors
     /// The environment's: there can be no more threads, or no more descriptors.
     pub fn start(name: &str) -> io::Result<Self> {
-        // Used by this thread alone; what the runtime calls is to be shareable all the same.
-        let moderation = Arc::new(Mutex::new(Moderation::new(Instant::now())));
-        let waiting = Arc::clone(&moderation);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .on_thread_park(move || begin_wait(&mut locked(&waiting)))
-            .on_thread_unpark(move || end_wait(&mut locked(&moderation)))
+            .on_thread_park(begin_wait)
+            .on_thread_unpark(end_wait)
             .build()?;
         let handle = runtime.handle().clone();
         // Not a queue: as many tasks as the house starts.
@@ -111,18 +108,17 @@ impl PacketThread {
     }
 }
 
-fn locked(moderation: &Mutex<Moderation>) -> MutexGuard<'_, Moderation> {
-    moderation.lock().unwrap_or_else(PoisonError::into_inner)
+fn begin_wait() {
+    MODERATION.with_borrow_mut(|moderation| {
+        if moderation.is_busy() {
+            moderation.handle_wait(Instant::now());
+        }
+    });
 }
 
-fn begin_wait(moderation: &mut Moderation) {
-    if moderation.is_busy() {
-        moderation.handle_wait(Instant::now());
-    }
-}
-
-fn end_wait(moderation: &mut Moderation) {
-    if let Some(pause) = moderation.handle_wake(ARRIVED.get(), Instant::now()) {
+fn end_wait() {
+    let wake = |moderation: &mut Moderation| moderation.handle_wake(ARRIVED.get(), Instant::now());
+    if let Some(pause) = MODERATION.with_borrow_mut(wake) {
         thread::sleep(pause);
     }
 }

@@ -162,12 +162,13 @@ impl Pool {
     fn take_kept(&self) -> Option<Sender> {
         let (mut kept, now) = (locked(&self.kept), Instant::now());
         for index in (0..kept.len()).rev() {
-            let is_gone = !kept[index].is_alive(now);
-            if is_gone || kept[index].sender.is_ready() {
-                let taken = kept.remove(index).filter(|_| !is_gone);
-                if taken.is_some() {
-                    return taken.map(|kept| kept.sender);
-                }
+            let is_alive = kept[index].is_alive(now);
+            if is_alive && !kept[index].sender.is_ready() {
+                continue;
+            }
+            let taken = kept.remove(index);
+            if is_alive {
+                return taken.map(|kept| kept.sender);
             }
         }
         None

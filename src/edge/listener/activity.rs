@@ -47,22 +47,17 @@ impl Activity {
         }
     }
 
+    /// When it may have been idle for so long; `None` when it has.
     fn next_look(&self, first: Duration, limit: Duration) -> Option<Instant> {
-        self.counts().next_look(Instant::now(), first, limit)
+        let (counts, now) = (self.counts(), Instant::now());
+        let allowed = if counts.has_begun { limit } else { first };
+        let over = if counts.open > 0 { now } else { counts.rests_since } + allowed;
+        // A first request that is short may be over long before.
+        (over > now).then(|| over.min(now + limit))
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Counts {
-    /// When it may have been idle for so long; `None` when it has.
-    fn next_look(&self, now: Instant, first: Duration, limit: Duration) -> Option<Instant> {
-        let allowed = if self.has_begun { limit } else { first };
-        let over = if self.open > 0 { now } else { self.rests_since } + allowed;
-        // A first request that is short may be over long before.
-        (over > now).then(|| over.min(now + limit))
     }
 }
 

@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::tests::{
-    assert_hears, assert_passes, eventually, loopback, numbers, on_both, pair, patient, route, service,
-    upstream,
+    assert_hears, assert_passes, eventually, loopback, numbers, on_both, pair, pass_bulk, patient, route,
+    service, upstream,
 };
 use super::*;
 use crate::edge::core::proxy_header::{ProxyProtocol, header};
@@ -96,22 +96,9 @@ async fn bulk_follows_the_header() {
     on_all(async |handle, service, version, metrics| {
         let (client, server) = pair(handle, service).await;
         let header = expected(version, &client);
-        let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
-            (client.into_split(), server.into_split());
         let (upload, download) = (numbers(1 << 20), numbers(1 << 20));
         let heard = [header, upload.clone()].concat();
-        tokio::join!(
-            async {
-                to_client.write_all(&upload).await.expect("written");
-                to_client.shutdown().await.expect("half closed");
-            },
-            async {
-                to_server.write_all(&download).await.expect("written");
-                to_server.shutdown().await.expect("half closed");
-            },
-            assert_hears(&mut from_client, &download),
-            assert_hears(&mut from_server, &heard),
-        );
+        pass_bulk((client, server), &upload, &heard, &download).await;
         let labels = RouteDirection { route: "test".into(), direction: Direction::In };
         let counted = metrics.bytes.get_or_create_owned(&labels);
         eventually("counted", || counted.get() == upload.len() as u64).await;

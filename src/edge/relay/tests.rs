@@ -410,27 +410,32 @@ pub(super) async fn assert_hears(stream: &mut (impl AsyncReadExt + Unpin), expec
     assert!(heard == expected, "{} of {} bytes, or others", heard.len(), expected.len());
 }
 
+/// Sends `upload` and `download` at once, each end on its own; the server must hear `heard`.
+pub(super) async fn pass_bulk(ends: (TcpStream, TcpStream), upload: &[u8], heard: &[u8], download: &[u8]) {
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+        (ends.0.into_split(), ends.1.into_split());
+    tokio::join!(
+        async {
+            to_client.write_all(upload).await.expect("written");
+            to_client.shutdown().await.expect("half closed");
+        },
+        async {
+            to_server.write_all(download).await.expect("written");
+            to_server.shutdown().await.expect("half closed");
+        },
+        assert_hears(&mut from_client, download),
+        assert_hears(&mut from_server, heard),
+    );
+}
+
 #[tokio::test]
 async fn bulk_goes_both_ways_at_once_and_each_end_on_its_own() {
     on_both(async |relay, _| {
         let (service, address) = service().await;
         let handle = relay.start(route(&[address])).expect("started");
         let (client, server) = pair(&handle, &service).await;
-        let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
-            (client.into_split(), server.into_split());
         let (upload, download) = (numbers(8 << 20), numbers(3 << 20));
-        tokio::join!(
-            async {
-                to_client.write_all(&upload).await.expect("written");
-                to_client.shutdown().await.expect("half closed");
-            },
-            async {
-                to_server.write_all(&download).await.expect("written");
-                to_server.shutdown().await.expect("half closed");
-            },
-            assert_hears(&mut from_client, &download),
-            assert_hears(&mut from_server, &upload),
-        );
+        pass_bulk((client, server), &upload, &upload, &download).await;
         handle.stop(GRACE).await;
     })
     .await;
