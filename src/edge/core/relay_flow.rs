@@ -27,7 +27,7 @@ pub enum Step {
     Send(Side),
     /// Tell this side that no more will come (shutdown of the writing half). Nothing is reported.
     FinishWriting(Side),
-    /// End every operation in flight; each still reports its own end.
+    /// End every operation in flight; each still reports its own end, a dial a fault unless it was quicker.
     Cancel,
     /// Nothing is in flight: close both sockets. The last step.
     Close(Ending),
@@ -72,7 +72,16 @@ pub struct RelayFlow {
     /// Bytes of the owner's that go to the upstream before the client's.
     greeting: usize,
     last_progress: Instant,
-    idle: Option<Duration>,
+    patience: Patience,
+}
+
+/// How long a connection waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For one dial.
+    pub dial: Duration,
+    /// For a byte in either direction, from the end of the dial on; `None` for ever.
+    pub idle: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -80,11 +89,20 @@ enum Phase {
     Dialing {
         attempt: usize,
         attempts: usize,
-        in_flight: bool,
+        dial: Dial,
     },
     /// The lanes from the client and from the upstream.
     Relaying([Lane; 2]),
     Closed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dial {
+    Wanted,
+    InFlight,
+    /// Its time is over, which the owner does not know yet.
+    Late,
+    Cancelled,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,13 +130,12 @@ impl Side {
 }
 
 impl RelayFlow {
-    /// A connection just accepted, with so many upstreams to try; `idle` counts from the end of the dial. The one that is reached
-    /// gets `greeting` bytes before any of the client's: when its dial has ended the owner holds them as it holds a chunk of the
-    /// client's.
+    /// A connection just accepted, with so many upstreams to try. The one that is reached gets `greeting` bytes before any of the
+    /// client's: when its dial has ended the owner holds them as it holds a chunk of the client's.
     #[must_use]
-    pub fn new(attempts: usize, greeting: usize, idle: Option<Duration>, now: Instant) -> Self {
-        let phase = Phase::Dialing { attempt: 0, attempts, in_flight: false };
-        Self { phase, broken: None, cancelled: false, greeting, last_progress: now, idle }
+    pub fn new(attempts: usize, greeting: usize, patience: Patience, now: Instant) -> Self {
+        let phase = Phase::Dialing { attempt: 0, attempts, dial: Dial::Wanted };
+        Self { phase, broken: None, cancelled: false, greeting, last_progress: now, patience }
     }
 
     /// The next thing to do, until `None`.
@@ -131,10 +148,14 @@ impl RelayFlow {
                 self.broken = Some(Ending::Unreachable);
                 self.poll_teardown(Ending::Unreachable)
             }
-            Phase::Dialing { in_flight: true, .. } | Phase::Closed => None,
-            Phase::Dialing { attempt, in_flight, .. } => {
-                *in_flight = true;
-                Some(Step::Dial(*attempt))
+            Phase::Dialing { dial: Dial::InFlight | Dial::Cancelled, .. } | Phase::Closed => None,
+            Phase::Dialing { attempt, dial, .. } => {
+                let (next, step) = match dial {
+                    Dial::Late => (Dial::Cancelled, Step::Cancel),
+                    _ => (Dial::InFlight, Step::Dial(*attempt)),
+                };
+                *dial = next;
+                Some(step)
             }
             Phase::Relaying(lanes) => {
                 let [client, upstream] = lanes;
@@ -146,18 +167,17 @@ impl RelayFlow {
 
     /// The dial asked for has ended.
     pub fn handle_dialed(&mut self, result: Result<(), Fault>, now: Instant) {
-        let Phase::Dialing { attempt, in_flight, .. } = &mut self.phase else { return };
-        if !std::mem::take(in_flight) {
+        let Phase::Dialing { attempt, dial, .. } = &mut self.phase else { return };
+        if *dial == Dial::Wanted {
             return;
         }
-        match result {
-            Ok(()) => {
-                let client = if self.greeting == 0 { Lane::Empty } else { Lane::Holding(self.greeting) };
-                self.phase = Phase::Relaying([client, Lane::Empty]);
-                self.last_progress = now;
-            }
-            Err(Fault) => *attempt += 1,
+        self.last_progress = now;
+        if result.is_err() {
+            (*attempt, *dial) = (*attempt + 1, Dial::Wanted);
+            return;
         }
+        let client = if self.greeting == 0 { Lane::Empty } else { Lane::Holding(self.greeting) };
+        self.phase = Phase::Relaying([client, Lane::Empty]);
     }
 
     /// The receive from this side has ended.
@@ -214,21 +234,27 @@ impl RelayFlow {
         }
     }
 
-    /// When the idle limit passes; there is no other deadline.
+    /// When [`RelayFlow::handle_timeout`] has something to do, unless something ends before.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Instant, Ending)> {
-        let relaying = matches!(self.phase, Phase::Relaying(_)) && self.broken.is_none();
-        let deadline =
-            self.idle.filter(|_| relaying).and_then(|idle| self.last_progress.checked_add(idle))?;
-        Some((deadline, Ending::Idle))
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let patience = match &self.phase {
+            _ if self.broken.is_some() => None,
+            Phase::Dialing { dial: Dial::InFlight, .. } => Some(self.patience.dial),
+            Phase::Relaying(_) => self.patience.idle,
+            Phase::Dialing { .. } | Phase::Closed => None,
+        };
+        self.last_progress.checked_add(patience?)
     }
 
-    /// Acts on a deadline that has passed.
+    /// Acts on a deadline that has passed: a dial is given up, a silent connection torn down.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if let Some((deadline, ending)) = self.poll_timeout()
-            && now >= deadline
-        {
-            self.abort(ending);
+        if self.poll_timeout().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        match &mut self.phase {
+            Phase::Dialing { dial, .. } => *dial = Dial::Late,
+            Phase::Relaying(_) => self.abort(Ending::Idle),
+            Phase::Closed => {}
         }
     }
 
@@ -242,7 +268,7 @@ impl RelayFlow {
 
     fn in_flight(&self) -> bool {
         match &self.phase {
-            Phase::Dialing { in_flight, .. } => *in_flight,
+            Phase::Dialing { dial, .. } => *dial != Dial::Wanted,
             Phase::Relaying(lanes) => {
                 lanes.iter().any(|lane| matches!(lane, Lane::Receiving | Lane::Sending(_)))
             }

@@ -1,25 +1,29 @@
 //! One connection in the `io_uring` loop: carries out the steps of its [`RelayFlow`] on the ring.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::bulk::Filled;
 use super::header::Header;
 use super::pipe::{Pipe, Pipes};
 use super::route::{Dialed, Permit, RouteState};
-use super::socket::{self, Ends};
+use super::socket;
 use crate::base::slots::SlotId;
 use crate::edge::core::bulk::Pace;
-use crate::edge::core::relay_flow::{Ending, Fault, Received, RelayFlow, Side, Step};
+use crate::edge::core::relay_flow::{Ending, Fault, Patience, Received, RelayFlow, Side, Step};
 use crate::edge::metrics::Direction;
 use crate::edge::targets::{Lease, Target};
 use crate::sys::uring::{CHUNK, Chunk, Event, OperationId, Ring};
 
 /// Pipes filled for one direction before others have their turn.
 const BURST: usize = 16;
+/// Before it a connection that vanished would not be noticed by keep-alive anyway, and most connections are over by then: the
+/// options of their sockets were four system calls of each.
+const KEPT_ALIVE_AFTER: Duration = Duration::from_secs(30);
 
 /// What the connections of one loop share.
 pub(super) struct Engine {
@@ -66,19 +70,32 @@ pub(super) struct Connection {
     header: Header,
     lease: Option<Lease>,
     permit: Permit,
-    ends: Ends,
+    peer: SocketAddr,
     opened: Instant,
+    /// When the upstream's socket gets keep-alive.
+    keep_alive_at: Option<Instant>,
     bytes: [u64; 2],
 }
 
 impl Connection {
-    pub fn new(route: u64, client: OwnedFd, ends: Ends, permit: Permit, now: Instant) -> Self {
-        let plan = permit.state().plan(ends.client.ip(), now);
-        let header = Header::new(plan.proxy_protocol, ends);
-        let (attempts, idle) = (plan.targets.len(), permit.state().limits.idle);
-        Self {
+    /// Of a client at `peer`.
+    ///
+    /// # Errors
+    /// The kernel's, about the client's socket.
+    pub fn new(
+        route: u64,
+        client: OwnedFd,
+        peer: SocketAddr,
+        permit: Permit,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let plan = permit.state().plan(peer.ip(), now);
+        let header = Header::new(plan.proxy_protocol, peer, &client)?;
+        let limits = &permit.state().limits;
+        let patience = Patience { dial: limits.dial_timeout, idle: limits.idle };
+        Ok(Self {
             route,
-            flow: RelayFlow::new(attempts, header.bytes().len(), idle, now),
+            flow: RelayFlow::new(plan.targets.len(), header.bytes().len(), patience, now),
             id: SlotId::from_bits(u64::MAX),
             client: Rc::new(client),
             upstream: None,
@@ -91,10 +108,11 @@ impl Connection {
             header,
             lease: None,
             permit,
-            ends,
+            peer,
             opened: now,
+            keep_alive_at: None,
             bytes: [0; 2],
-        }
+        })
     }
 
     /// For want of room: the client sees a reset.
@@ -125,6 +143,20 @@ impl Connection {
         }
     }
 
+    /// When [`Connection::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.flow.poll_timeout(), self.keep_alive_at].into_iter().flatten().min()
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.flow.handle_timeout(now);
+        if self.keep_alive_at.take_if(|at| *at <= now).is_some()
+            && let Some(Err(error)) = self.upstream.as_ref().map(socket::keep_alive)
+        {
+            tracing::debug!(route = self.state().name, %error, "no keep-alive");
+        }
+    }
+
     /// Does what can be done now; true when the connection is over and wants to be dropped.
     pub fn advance(&mut self, now: Instant, engine: &mut Engine) -> bool {
         let mut burst = BURST;
@@ -151,10 +183,9 @@ impl Connection {
     fn dial(&mut self, attempt: usize, now: Instant, engine: &mut Engine) {
         let target = &self.plan[attempt];
         let token = Token::Connection(self.id, Operation::Dial(attempt));
-        let limit = self.state().limits.dial_timeout;
         let begun = socket::outgoing(target.address).and_then(|socket| {
             let socket = Rc::new(socket);
-            let operation = engine.ring.connect(&socket, target.address, limit, token)?;
+            let operation = engine.ring.connect(&socket, target.address, token)?;
             Ok((socket, operation))
         });
         match begun {
@@ -175,6 +206,7 @@ impl Connection {
             self.upstream = None;
         } else {
             self.lease = Some(target.lease());
+            self.keep_alive_at = Some(now + KEPT_ALIVE_AFTER);
             self.hold_header(engine);
         }
         self.flow.handle_dialed(result.map_err(|_| Fault), now);
@@ -288,7 +320,7 @@ impl Connection {
         self.state().count_closed(ending);
         let [bytes_out, bytes_in] = self.bytes;
         let seconds = now.saturating_duration_since(self.opened).as_secs_f64();
-        tracing::debug!(route = self.state().name, peer = %self.ends.client, ?ending, bytes_in, bytes_out, seconds, "closed");
+        tracing::debug!(route = self.state().name, peer = %self.peer, ?ending, bytes_in, bytes_out, seconds, "closed");
     }
 
     pub(super) fn socket(&self, side: Side) -> Option<&Rc<OwnedFd>> {

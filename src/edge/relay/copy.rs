@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::handle::{Done, Stop};
 use super::header::Header;
 use super::route::{Dialed, Permit, Plan, RouteState};
-use super::socket::{self, Ends};
+use super::socket;
 use super::types::{RelayError, RelayRoute};
 use super::uring::{bound, fork};
 use super::{Relay, RelayHandle};
@@ -98,9 +98,9 @@ async fn accept_all(
         match listener.accept().await {
             Ok((client, _)) => {
                 // An error: it was reset while it waited.
-                let Ok(ends) = socket::ends(&client) else { continue };
-                match state.admit(ends.client.ip()) {
-                    Ok(permit) => drop(tracker.spawn(carry(client, ends, permit, abort.clone()))),
+                let Ok(address) = socket::client(&client) else { continue };
+                match state.admit(address.ip()) {
+                    Ok(permit) => drop(tracker.spawn(carry(client, address, permit, abort.clone()))),
                     Err(_) => socket::reset_on_close(&client),
                 }
             }
@@ -114,10 +114,10 @@ async fn accept_all(
 }
 
 /// One connection from its dial to its end.
-async fn carry(mut client: TcpStream, ends: Ends, permit: Permit, abort: CancellationToken) {
+async fn carry(mut client: TcpStream, peer: SocketAddr, permit: Permit, abort: CancellationToken) {
     let state = permit.state();
-    let plan = state.plan(ends.client.ip(), Instant::now());
-    let header = Header::new(plan.proxy_protocol, ends);
+    let plan = state.plan(peer.ip(), Instant::now());
+    let Ok(header) = Header::new(plan.proxy_protocol, peer, &client) else { return };
     let ending = match abort.run_until_cancelled(dial(state, plan)).await {
         None => Ending::Stopped,
         Some(None) => Ending::Unreachable,
@@ -135,7 +135,7 @@ async fn carry(mut client: TcpStream, ends: Ends, permit: Permit, abort: Cancell
         socket::reset_on_close(&client);
     }
     state.count_closed(ending);
-    tracing::debug!(route = state.name, peer = %ends.client, ?ending, "closed");
+    tracing::debug!(route = state.name, %peer, ?ending, "closed");
 }
 
 async fn dial(state: &RouteState, plan: Plan) -> Option<(TcpStream, Arc<Target>)> {
@@ -156,6 +156,7 @@ async fn dial(state: &RouteState, plan: Plan) -> Option<(TcpStream, Arc<Target>)
 
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = std::net::TcpStream::from(socket::outgoing(address)?);
+    socket::keep_alive(&socket)?;
     socket.set_nonblocking(true)?;
     tokio::net::TcpSocket::from_std_stream(socket).connect(address).await
 }

@@ -1,6 +1,10 @@
 //! The PROXY header of one connection, between the route that wants it and the upstream that gets it.
 
-use super::socket::Ends;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+use super::socket;
 use crate::edge::core::proxy_header::{ProxyProtocol, header};
 
 /// What goes to the upstream before the client's bytes, and how much of it is still to go. Empty where the route wants none.
@@ -10,11 +14,16 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Of a connection between `ends`.
-    pub fn new(version: Option<ProxyProtocol>, ends: Ends) -> Self {
-        let bytes = version.map(|version| header(version, ends.client, ends.local)).unwrap_or_default();
+    /// Of the connection from `client` on the accepted `socket`.
+    ///
+    /// # Errors
+    /// As [`socket::local`].
+    pub fn new(version: Option<ProxyProtocol>, client: SocketAddr, socket: &impl AsFd) -> io::Result<Self> {
+        let wanted =
+            version.map(|version| Ok::<_, io::Error>(header(version, client, socket::local(socket)?)));
+        let bytes = wanted.transpose()?.unwrap_or_default();
         let left = bytes.len();
-        Self { bytes, left }
+        Ok(Self { bytes, left })
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -31,17 +40,18 @@ impl Header {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::net::TcpListener;
 
     use super::*;
 
     #[test]
     fn what_is_sent_after_the_header_is_the_clients() {
-        let at = SocketAddr::from(([127, 0, 0, 1], 1));
-        let ends = Ends { client: at, local: at };
-        let mut header = Header::new(Some(ProxyProtocol::V2), ends);
-        assert_eq!(header.bytes().len(), 28);
-        assert_eq!([20, 10, 5].map(|count| header.count_sent(count)), [0, 2, 5]);
-        assert_eq!(Header::new(None, ends).count_sent(7), 7);
+        let socket = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let client = SocketAddr::from(([127, 0, 0, 1], 1));
+        let header = |version| Header::new(version, client, &socket).expect("a socket");
+        let mut first = header(Some(ProxyProtocol::V2));
+        assert_eq!(first.bytes().len(), 28);
+        assert_eq!([20, 10, 5].map(|count| first.count_sent(count)), [0, 2, 5]);
+        assert_eq!(header(None).count_sent(7), 7);
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -18,6 +19,7 @@ use super::pipe::Pipes;
 use super::route::RouteState;
 use super::socket;
 use tokio::io::unix::AsyncFd;
+use tokio::time::Sleep;
 
 use crate::base::roll_call::Turns;
 use crate::base::slots::{SlotId, Slots};
@@ -36,7 +38,7 @@ const MAX_OPERATIONS: usize = 4 * MAX_CONNECTIONS + 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Times round without a wait, after which others in the thread have their turn.
 const ROUNDS: usize = 4;
-/// Idle limits are hours; looking more often than this would find nothing.
+/// Limits are seconds to hours: they may be late by this.
 const SWEEP_SPACING: Duration = Duration::from_secs(1);
 /// With nothing to do the loop shows so often that it lives.
 const TURN: Duration = Duration::from_secs(2);
@@ -54,8 +56,10 @@ pub(super) struct Reactor {
     wake: Rc<OwnedFd>,
     routes: BTreeMap<u64, Served>,
     connections: Slots<Connection>,
-    /// When a connection may have been idle too long.
+    /// When a connection may have waited long enough.
     sweep_at: Option<Instant>,
+    /// Set again only when it is to ring earlier, or has rung: that is dearer than to ring in vain.
+    alarm: Pin<Box<Sleep>>,
     ending: bool,
     metrics: RelayMetrics,
 }
@@ -93,7 +97,19 @@ impl Reactor {
         let connections = Slots::new(MAX_CONNECTIONS);
         let routes = BTreeMap::new();
         let engine = Engine { ring, pipes: Pipes::default() };
-        Ok(Self { engine, events, queue, wake, routes, connections, sweep_at: None, ending: false, metrics })
+        let alarm = Box::pin(tokio::time::sleep(TURN));
+        Ok(Self {
+            engine,
+            events,
+            queue,
+            wake,
+            routes,
+            connections,
+            sweep_at: None,
+            alarm,
+            ending: false,
+            metrics,
+        })
     }
 
     /// Runs until nobody can command it any more and everything is closed; each time round counts.
@@ -101,19 +117,19 @@ impl Reactor {
     /// # Errors
     /// The kernel's, when the ring is unusable.
     pub async fn run(&mut self, turns: &Turns) -> io::Result<()> {
-        let (mut completions, mut rounds) = (Vec::new(), 0);
+        let (mut completions, mut rounds, mut now) = (Vec::new(), 0, Instant::now());
         while !(self.ending && self.engine.ring.is_idle()) {
             self.engine.ring.turn(&mut completions)?;
             rounds += 1;
             if completions.is_empty() {
-                self.wait().await?;
+                self.wait(now).await?;
                 rounds = 0;
             } else if rounds == ROUNDS {
                 tokio::task::yield_now().await;
                 rounds = 0;
             }
             turns.count();
-            let now = Instant::now();
+            now = Instant::now();
             for completion in completions.drain(..) {
                 self.handle(completion, now);
             }
@@ -124,13 +140,16 @@ impl Reactor {
     }
 
     /// Waits until an operation may have ended or something falls due.
-    async fn wait(&self) -> io::Result<()> {
-        let latest = Instant::now() + TURN;
-        let due = self.next_deadline().map_or(latest, |at| at.min(latest));
+    async fn wait(&mut self, now: Instant) -> io::Result<()> {
+        let latest = now + TURN;
+        let due = self.next_deadline().map_or(latest, |at| at.min(latest)).into();
+        if self.alarm.is_elapsed() || due < self.alarm.deadline() {
+            self.alarm.as_mut().reset(due);
+        }
         tokio::select! {
             biased;
             ready = self.events.readable() => ready?.clear_ready(),
-            () = tokio::time::sleep_until(due.into()) => {}
+            () = &mut self.alarm => {}
         }
         Ok(())
     }
@@ -224,13 +243,14 @@ impl Reactor {
     fn admit(&mut self, route: u64, client: OwnedFd, now: Instant) {
         let Some(served) = self.routes.get_mut(&route) else { return };
         // An error: it was reset while it waited.
-        let Ok(ends) = socket::ends(&client) else { return };
+        let Ok(peer) = socket::client(&client) else { return };
         let permit = Some(&served.state).filter(|_| served.stopping.is_none());
-        let Some(permit) = permit.and_then(|state| state.admit(ends.client.ip()).ok()) else {
+        let Some(permit) = permit.and_then(|state| state.admit(peer.ip()).ok()) else {
             socket::reset_on_close(&client);
             return;
         };
-        match self.connections.insert(Connection::new(route, client, ends, permit, now)) {
+        let Ok(connection) = Connection::new(route, client, peer, permit, now) else { return };
+        match self.connections.insert(connection) {
             Ok(id) => {
                 served.open += 1;
                 self.connections.get_mut(id).into_iter().for_each(|connection| connection.set_id(id));
@@ -255,8 +275,7 @@ impl Reactor {
     fn advance(&mut self, id: SlotId, now: Instant) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         if !connection.advance(now, &mut self.engine) {
-            let deadline = connection.flow.poll_timeout().map(|(at, _)| at);
-            self.sweep_at = earliest(self.sweep_at, deadline);
+            self.sweep_at = earliest(self.sweep_at, connection.poll_timeout());
             return;
         }
         let route = connection.route;
@@ -321,17 +340,24 @@ impl Reactor {
         }
     }
 
-    /// Ends idle connections and finds out when to look again.
+    /// Acts on what has waited long enough and finds out when to look again.
     fn sweep(&mut self, now: Instant) {
         self.sweep_at = None;
         let deadlines = self.connections.iter();
-        let deadlines = deadlines.filter_map(|(id, connection)| Some((id, connection.flow.poll_timeout()?)));
-        for (id, (at, ending)) in deadlines.collect::<Vec<_>>() {
+        let deadlines = deadlines.filter_map(|(id, connection)| Some((id, connection.poll_timeout()?)));
+        for (id, at) in deadlines.collect::<Vec<_>>() {
             if at <= now {
-                self.end_connection(id, ending, now);
+                self.handle_timeout(id, now);
             } else {
                 self.sweep_at = earliest(self.sweep_at, Some(at.max(now + SWEEP_SPACING)));
             }
+        }
+    }
+
+    fn handle_timeout(&mut self, id: SlotId, now: Instant) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.handle_timeout(now);
+            self.advance(id, now);
         }
     }
 

@@ -26,37 +26,37 @@ pub fn listen(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     // Accepted sockets inherit these.
-    set_options(&socket)?;
+    socket.set_tcp_nodelay(true)?;
+    keep_alive(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket)
 }
 
-/// A blocking socket to connect to an upstream.
+/// A blocking socket to connect to an upstream; [`keep_alive`] is the caller's to call once it is worth it.
 ///
 /// # Errors
 /// The kernel's: no more descriptors.
 pub fn outgoing(target: SocketAddr) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
-    set_options(&socket)?;
+    socket.set_tcp_nodelay(true)?;
     Ok(socket.into())
-}
-
-/// The two ends of an accepted connection, IPv4 never as mapped IPv6.
-#[derive(Debug, Clone, Copy)]
-pub struct Ends {
-    pub client: SocketAddr,
-    /// What the client connected to.
-    pub local: SocketAddr,
 }
 
 /// Who is connected by an accepted socket.
 ///
 /// # Errors
 /// `ENOTCONN` when the connection was reset while it waited.
-pub fn ends(socket: &impl AsFd) -> io::Result<Ends> {
-    let socket = SockRef::from(socket);
-    Ok(Ends { client: canonical(&socket.peer_addr()?)?, local: canonical(&socket.local_addr()?)? })
+pub fn client(socket: &impl AsFd) -> io::Result<SocketAddr> {
+    canonical(&SockRef::from(socket).peer_addr()?)
+}
+
+/// What the client of an accepted socket connected to.
+///
+/// # Errors
+/// The kernel's, on what is no socket.
+pub fn local(socket: &impl AsFd) -> io::Result<SocketAddr> {
+    canonical(&SockRef::from(socket).local_addr()?)
 }
 
 fn canonical(address: &SockAddr) -> io::Result<SocketAddr> {
@@ -83,11 +83,14 @@ pub fn set_nonblocking(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).set_nonblocking(true)
 }
 
-fn set_options(socket: &Socket) -> io::Result<()> {
+/// Lets the kernel find out when the far end has vanished without a word.
+///
+/// # Errors
+/// The kernel's, on what is no socket.
+pub fn keep_alive(socket: &impl AsFd) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_AFTER)
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_PROBES);
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_nodelay(true)
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }

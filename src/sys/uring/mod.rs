@@ -11,11 +11,10 @@ use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::rc::Rc;
-use std::time::Duration;
 
 use io_uring::register::Restriction;
 use io_uring::squeue::{Entry, Flags};
-use io_uring::types::{Fd, Timespec};
+use io_uring::types::Fd;
 use io_uring::{IoUring, cqueue, opcode};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use socket2::SockAddr;
@@ -77,7 +76,7 @@ impl<T: Copy> Ring<T> {
         self.submit(entry, token, Held::Accept(Rc::clone(listener)))
     }
 
-    /// Connects, within `limit`.
+    /// Connects, for as long as the kernel tries.
     ///
     /// # Errors
     /// As [`Ring::receive`].
@@ -85,31 +84,11 @@ impl<T: Copy> Ring<T> {
         &mut self,
         socket: &Rc<OwnedFd>,
         address: SocketAddr,
-        limit: Duration,
         token: T,
     ) -> io::Result<OperationId> {
         let address = Box::new(SockAddr::from(address));
-        let limit = Box::new(Timespec::from(limit));
-        let connect = opcode::Connect::new(fd(socket), address.as_ptr().cast(), address.len()).build();
-        let link = opcode::LinkTimeout::new(&raw const *limit).build();
-        let connect_id = self.register(token, Held::Connect(Rc::clone(socket), address))?;
-        let limit_id = match self.register(token, Held::ConnectLimit(limit)) {
-            Ok(id) => id,
-            Err(error) => {
-                self.operations.remove(connect_id);
-                return Err(error);
-            }
-        };
-        let entries = [
-            connect.flags(Flags::IO_LINK).user_data(connect_id.to_bits()),
-            link.user_data(limit_id.to_bits()),
-        ];
-        if let Err(error) = self.push(&entries) {
-            self.operations.remove(connect_id);
-            self.operations.remove(limit_id);
-            return Err(error);
-        }
-        Ok(OperationId(connect_id))
+        let entry = opcode::Connect::new(fd(socket), address.as_ptr().cast(), address.len()).build();
+        self.submit(entry, token, Held::Connect(Rc::clone(socket), address))
     }
 
     /// Receives into a buffer of the ring's when bytes come.
@@ -225,7 +204,7 @@ impl<T: Copy> Ring<T> {
 
     fn submit(&mut self, entry: Entry, token: T, held: Held) -> io::Result<OperationId> {
         let id = self.register(token, held)?;
-        if let Err(error) = self.push(&[entry.user_data(id.to_bits())]) {
+        if let Err(error) = self.push(&entry.user_data(id.to_bits())) {
             self.operations.remove(id);
             return Err(error);
         }
@@ -237,17 +216,13 @@ impl<T: Copy> Ring<T> {
         self.operations.insert(operation).map_err(|_| io::Error::from_raw_os_error(libc::ENOSPC))
     }
 
-    /// Queues linked entries together.
-    fn push(&mut self, entries: &[Entry]) -> io::Result<()> {
-        let queue = self.uring.submission();
-        let room = queue.capacity() - queue.len();
-        drop(queue);
-        if room < entries.len() {
+    fn push(&mut self, entry: &Entry) -> io::Result<()> {
+        if self.uring.submission().is_full() {
             self.uring.submit()?;
         }
-        // SAFETY: every pointer in `entries` leads into an `Operation` registered under the entry's user data (or, for
+        // SAFETY: every pointer in `entry` leads into an `Operation` registered under the entry's user data (or, for
         // receives, to the registered buffers), which `collect` removes only at the operation's completion.
-        unsafe { self.uring.submission().push_multiple(entries) }.map_err(io::Error::other)
+        unsafe { self.uring.submission().push(entry) }.map_err(io::Error::other)
     }
 
     fn collect(&mut self, completions: &mut Vec<Completion<T>>) {
@@ -284,7 +259,7 @@ impl<T: Copy> Ring<T> {
             _ => return None,
         };
         let starved = || Err(io::Error::from_raw_os_error(libc::ENOBUFS));
-        let error = if lent { self.push(&[entry]) } else { starved() }.err()?;
+        let error = if lent { self.push(&entry) } else { starved() }.err()?;
         let operation = self.operations.remove(id)?;
         Some(Completion { token: operation.token, event: Event::Received(Err(error)) })
     }
@@ -299,7 +274,7 @@ fn finish<T>(
 ) -> Option<Completion<T>> {
     let Operation { token, held } = operation;
     let event = match held {
-        Held::ConnectLimit(_) | Held::Cancel => return None,
+        Held::Cancel => return None,
         Held::Accept(_) => Event::Accepted { connection: accepted(result), more: false },
         Held::Connect(..) if result == -libc::ECANCELED => {
             Event::Connected(Err(io::ErrorKind::TimedOut.into()))
@@ -347,11 +322,10 @@ fn fd(file: &Rc<OwnedFd>) -> Fd {
 }
 
 /// Everything that [`Ring`] submits.
-const OPERATIONS: [u8; 7] = [
+const OPERATIONS: [u8; 6] = [
     opcode::AcceptMulti::CODE,
     opcode::AsyncCancel::CODE,
     opcode::Connect::CODE,
-    opcode::LinkTimeout::CODE,
     opcode::PollAdd::CODE,
     opcode::Recv::CODE,
     opcode::Send::CODE,
@@ -360,7 +334,7 @@ const OPERATIONS: [u8; 7] = [
 /// Lets the ring do that and nothing else from now on, and start: what goes through a ring passes no filter of system calls.
 fn confine(uring: &IoUring) -> io::Result<()> {
     let mut restrictions: Vec<_> = OPERATIONS.map(Restriction::sqe_op).into();
-    restrictions.push(Restriction::sqe_flags_allowed((Flags::IO_LINK | Flags::BUFFER_SELECT).bits()));
+    restrictions.push(Restriction::sqe_flags_allowed(Flags::BUFFER_SELECT.bits()));
     uring.submitter().register_restrictions(&mut restrictions)?;
     uring.submitter().register_enable_rings()
 }

@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use io_uring::types::Timespec;
 use socket2::SockAddr;
 
 use super::buffers::Chunk;
@@ -19,7 +18,7 @@ pub struct Completion<T> {
 pub enum Event {
     /// One connection, or why there is none. With `more` the operation goes on, without it must be submitted again.
     Accepted { connection: io::Result<OwnedFd>, more: bool },
-    /// `TimedOut` when the limit given has passed or the caller cancelled.
+    /// `TimedOut` when the kernel gave up or the caller cancelled.
     Connected(io::Result<()>),
     /// `None` at the end of the stream.
     Received(io::Result<Option<Chunk>>),
@@ -40,8 +39,6 @@ pub(super) struct Operation<T> {
 pub(super) enum Held {
     Accept(Rc<OwnedFd>),
     Connect(Rc<OwnedFd>, Box<SockAddr>),
-    /// The limit of the connect linked before it; ends together with it and is not reported.
-    ConnectLimit(Box<Timespec>),
     Receive(Rc<OwnedFd>),
     Send(Rc<OwnedFd>, Chunk),
     Poll(Rc<OwnedFd>),

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const PATIENCE: Patience = Patience { dial: Duration::from_secs(5), idle: Some(Duration::from_mins(1)) };
+
 /// The owner and both peers: executes steps, completes operations in the order a script says.
 struct World {
     flow: RelayFlow,
@@ -28,7 +30,7 @@ impl World {
     fn greeted(greeting: &[u8], client: &[u8], upstream: &[u8]) -> Self {
         let now = Instant::now();
         Self {
-            flow: RelayFlow::new(1, greeting.len(), Some(Duration::from_mins(1)), now),
+            flow: RelayFlow::new(1, greeting.len(), PATIENCE, now),
             now,
             greeting: greeting.to_vec(),
             script: [client.iter().copied().collect(), upstream.iter().copied().collect()],
@@ -167,7 +169,7 @@ fn a_lane_that_holds_bytes_does_not_receive() {
 #[test]
 fn upstreams_are_tried_in_order_until_none_is_left() {
     let now = Instant::now();
-    let mut flow = RelayFlow::new(2, 0, None, now);
+    let mut flow = RelayFlow::new(2, 0, PATIENCE, now);
     assert_eq!(flow.poll_step(), Some(Step::Dial(0)));
     assert_eq!(flow.poll_step(), None);
     flow.handle_dialed(Err(Fault), now);
@@ -176,22 +178,56 @@ fn upstreams_are_tried_in_order_until_none_is_left() {
     flow.handle_dialed(Err(Fault), now);
     assert_eq!(flow.poll_step(), Some(Step::Close(Ending::Unreachable)));
     assert_eq!(flow.poll_step(), None);
-    assert_eq!(RelayFlow::new(0, 0, None, now).poll_step(), Some(Step::Close(Ending::Unreachable)));
+    assert_eq!(RelayFlow::new(0, 0, PATIENCE, now).poll_step(), Some(Step::Close(Ending::Unreachable)));
+}
+
+#[test]
+fn a_dial_that_takes_too_long_is_given_up_and_the_next_has_its_own_time() {
+    let begun = Instant::now();
+    let mut flow = RelayFlow::new(2, 0, PATIENCE, begun);
+    assert_eq!((flow.poll_timeout(), flow.poll_step()), (None, Some(Step::Dial(0))));
+    let late = begun + PATIENCE.dial;
+    assert_eq!(flow.poll_timeout(), Some(late));
+    flow.handle_timeout(begun + Duration::from_millis(4999));
+    assert_eq!(flow.poll_step(), None);
+    flow.handle_timeout(late);
+    assert_eq!((flow.poll_step(), flow.poll_step()), (Some(Step::Cancel), None));
+    flow.handle_timeout(late + PATIENCE.dial);
+    assert_eq!((flow.poll_timeout(), flow.poll_step()), (None, None), "it is cancelled once");
+    let ended = late + Duration::from_millis(3);
+    flow.handle_dialed(Err(Fault), ended);
+    assert_eq!((flow.poll_step(), flow.poll_timeout()), (Some(Step::Dial(1)), Some(ended + PATIENCE.dial)));
+    flow.handle_timeout(ended + PATIENCE.dial);
+    assert_eq!(flow.poll_step(), Some(Step::Cancel));
+    flow.handle_dialed(Ok(()), ended + PATIENCE.dial);
+    assert_eq!(flow.poll_step(), Some(Step::Receive(Side::Client)), "it was quicker than the cancel");
+}
+
+#[test]
+fn a_stop_while_a_late_dial_is_cancelled_ends_once() {
+    let begun = Instant::now();
+    let mut flow = RelayFlow::new(1, 0, PATIENCE, begun);
+    flow.poll_step();
+    flow.handle_timeout(begun + PATIENCE.dial);
+    assert_eq!(flow.poll_step(), Some(Step::Cancel));
+    flow.abort(Ending::Stopped);
+    assert_eq!((flow.poll_step(), flow.poll_step()), (Some(Step::Cancel), None));
+    flow.handle_dialed(Err(Fault), begun);
+    assert_eq!((flow.poll_step(), flow.poll_step()), (Some(Step::Close(Ending::Stopped)), None));
 }
 
 #[test]
 fn silence_in_both_directions_is_idle_and_a_byte_in_either_is_not() {
     let mut world = World::new(b"ab", b"");
-    assert_eq!(world.flow.poll_timeout(), None, "dialling has its own limit");
     world.settle();
     world.complete(0, 1);
     let deadline = world.now + Duration::from_mins(1);
-    assert_eq!(world.flow.poll_timeout(), Some((deadline, Ending::Idle)));
+    assert_eq!(world.flow.poll_timeout(), Some(deadline));
     world.settle();
     world.now += Duration::from_secs(59);
     world.complete(0, 1);
     world.flow.handle_timeout(deadline);
-    assert_eq!(world.flow.poll_timeout(), Some((world.now + Duration::from_mins(1), Ending::Idle)));
+    assert_eq!(world.flow.poll_timeout(), Some(world.now + Duration::from_mins(1)));
     world.settle();
     world.flow.handle_timeout(world.now + Duration::from_mins(1));
     assert_eq!(world.flow.poll_step(), Some(Step::Cancel));
