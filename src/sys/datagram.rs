@@ -66,26 +66,87 @@ pub struct Received {
 /// Receives into `room` without waiting; with `UDP_GRO` set on the socket perhaps many datagrams. What does not fit is cut
 /// off. Errors are those of `recvmsg`.
 pub fn receive(socket: BorrowedFd<'_>, room: &mut [u8]) -> io::Result<Received> {
-    let mut name = SockAddrStorage::zeroed();
-    let mut part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
-    let mut control: ReceivedControl = [0; 12];
+    let mut envelope = Envelope::default();
     // SAFETY: all-zero is a valid `msghdr`: null pointers with lengths of 0.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_name = (&raw mut name).cast();
-    message.msg_namelen = name.size_of();
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = size_of::<ReceivedControl>() as _;
+    envelope.stand_behind(&mut message, room);
     // SAFETY: name, part and control point to memory that outlives the call, with their true lengths; nobody else uses it.
     let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
     let length = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-    // SAFETY: `recvmsg` wrote an address of `msg_namelen` bytes, at most the size of the storage.
-    let source = unsafe { SockAddr::new(name, message.msg_namelen) };
-    let source = source.as_socket().ok_or(io::ErrorKind::InvalidData)?;
-    let mut received = Received { length, segment_size: length, source, destination: None };
-    read_control(&message, &mut received);
-    Ok(received)
+    envelope.read(&message, length)
+}
+
+/// Most receives of one [`receive_many`].
+pub const TOGETHER: usize = 8;
+
+/// As [`receive`] for as long as something is there, by one system call (`recvmmsg`): the first into the first `room` bytes of
+/// `rooms`, and so on, at most [`TOGETHER`]. Where it gives fewer than there are rooms, nothing more was there.
+pub fn receive_many(
+    socket: BorrowedFd<'_>,
+    rooms: &mut [u8],
+    room: usize,
+) -> io::Result<impl Iterator<Item = io::Result<Received>>> {
+    let mut envelopes: [Envelope; TOGETHER] = Default::default();
+    // SAFETY: all-zero is a valid `mmsghdr`, as of its `msghdr`.
+    let mut messages: [libc::mmsghdr; TOGETHER] = unsafe { std::mem::zeroed() };
+    let mut asked = 0;
+    for ((envelope, message), room) in
+        envelopes.iter_mut().zip(&mut messages).zip(rooms.chunks_exact_mut(room))
+    {
+        envelope.stand_behind(&mut message.msg_hdr, room);
+        asked += 1;
+    }
+    let wait_for_none: *mut libc::timespec = std::ptr::null_mut();
+    // SAFETY: there are `asked` messages, each with name, part and control that outlive the call, with their true lengths; the
+    // rooms do not overlap, and nobody else uses them.
+    let received = unsafe {
+        let flags = libc::MSG_DONTWAIT as _;
+        libc::recvmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), asked, flags, wait_for_none)
+    };
+    let count = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+    // Read here: the messages point to the envelopes, which are about to move.
+    let mut read = [const { None }; TOGETHER];
+    for ((place, envelope), message) in read.iter_mut().zip(&envelopes).zip(&messages[..count]) {
+        *place = Some(envelope.read(&message.msg_hdr, message.msg_len as usize));
+    }
+    Ok(read.into_iter().flatten())
+}
+
+/// What the kernel writes beside the contents. The message that points to it is used before it moves.
+struct Envelope {
+    name: SockAddrStorage,
+    control: ReceivedControl,
+    part: libc::iovec,
+}
+
+impl Default for Envelope {
+    fn default() -> Self {
+        let part = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+        Self { name: SockAddrStorage::zeroed(), control: [0; 12], part }
+    }
+}
+
+impl Envelope {
+    /// Lets `message` lead to it and to `room`.
+    fn stand_behind(&mut self, message: &mut libc::msghdr, room: &mut [u8]) {
+        self.part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+        message.msg_name = (&raw mut self.name).cast();
+        message.msg_namelen = self.name.size_of();
+        message.msg_iov = &raw mut self.part;
+        message.msg_iovlen = 1;
+        message.msg_control = self.control.as_mut_ptr().cast();
+        message.msg_controllen = size_of::<ReceivedControl>() as _;
+    }
+
+    /// After the kernel has written `length` bytes by `message`, which still leads to it.
+    fn read(&self, message: &libc::msghdr, length: usize) -> io::Result<Received> {
+        // SAFETY: the storage is a plain copy of one that the kernel wrote an address of `msg_namelen` bytes to, at most its size.
+        let source = unsafe { SockAddr::new(std::ptr::read(&raw const self.name), message.msg_namelen) };
+        let source = source.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+        let mut received = Received { length, segment_size: length, source, destination: None };
+        read_control(message, &mut received);
+        Ok(received)
+    }
 }
 
 /// Control messages (cmsg(3)) that tell of the datagrams.
@@ -147,6 +208,28 @@ mod tests {
         assert_eq!(lengths, [100, 100, 100, 1, 3]);
         let none = receive(b.as_fd(), &mut [0; 512]).expect_err("nothing is left");
         assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn many_receives_are_one_call_and_tell_when_nothing_is_left() {
+        let (a, b) = pair();
+        let to = b.local_addr().expect("bound");
+        let mut rooms = vec![0; 10 * 64];
+        let take = |rooms: &mut [u8]| {
+            let all: io::Result<Vec<_>> = receive_many(b.as_fd(), rooms, 64)?.collect();
+            all.map(|all| all.iter().map(|received| received.length).collect::<Vec<_>>())
+        };
+        let none = take(&mut rooms).expect_err("nothing was sent");
+        assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
+        for length in 1..=11 {
+            a.send_to(&vec![length; length.into()], to).expect("loopback");
+        }
+        assert_eq!(take(&mut rooms[..3 * 64]).expect("eleven are there"), [1, 2, 3]);
+        assert_eq!(rooms[2 * 64..][..4], [3, 3, 3, 0]);
+        assert_eq!(take(&mut rooms).expect("eight are there"), [4, 5, 6, 7, 8, 9, 10, 11]);
+        a.send_to(b"last", to).expect("loopback");
+        assert_eq!(take(&mut rooms).expect("one is there"), [4]);
+        assert_eq!(&rooms[..4], b"last");
     }
 
     #[test]

@@ -5,6 +5,7 @@
     reason = "the allocator, io_uring, ioctls, packet sockets, capabilities, inherited descriptors and restarts have no safe interface"
 )]
 
+pub mod alarm;
 pub mod allocator;
 pub mod block;
 pub mod capability;

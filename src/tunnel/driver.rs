@@ -1,7 +1,10 @@
 //! The loop that owns sockets, TUN and timers, feeds the state machine and drains it.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,6 +22,7 @@ pub use super::tun_device::TunSettings;
 use super::tun_device::{READ_ROOM, RaisedTun, TunDevice, TunError};
 use super::udp_socket::{BoundSockets, UdpError, UdpSockets};
 use crate::base::roll_call::{RollCall, Turns};
+use crate::sys::alarm::Alarm;
 use crate::sys::datagram::Received;
 use crate::sys::packet_thread;
 use crate::wire::control::MapResponse;
@@ -144,6 +148,7 @@ struct Driver {
     room: Box<[u8]>,
     metrics: TunnelMetrics,
     next_report: Instant,
+    alarm: Alarm,
 }
 
 /// Why the driver no longer waits.
@@ -185,13 +190,15 @@ impl Driver {
             room: vec![0; READ_ROOM].into_boxed_slice(),
             metrics,
             next_report: now,
+            alarm: Alarm::new(now),
         }
     }
 
     async fn run(mut self, stop: &CancellationToken, turns: &Turns) -> Result<(), TunnelError> {
+        let mut stopped = pin!(stop.cancelled());
         loop {
             let woken = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = &mut stopped => return Ok(()),
                 woken = self.wait() => woken,
             };
             if matches!(woken, Woken::NetMapEnded) {
@@ -206,9 +213,13 @@ impl Driver {
     /// Waits until something can be read or falls due. Messages of channels are kept for the turn.
     async fn wait(&mut self) -> Woken {
         let due = self.node.poll_timeout().map_or(self.next_report, |(due, _)| due.min(self.next_report));
+        let input = poll_fn(|context| {
+            let is_ready =
+                self.tun.poll_readable(context).is_ready() || self.sockets.poll_readable(context).is_ready();
+            if is_ready { Poll::Ready(()) } else { self.alarm.poll(due, context) }
+        });
         tokio::select! {
-            _ = self.tun.readable() => {}
-            _ = self.sockets.readable() => {}
+            () = input => {}
             () = self.flows.waiting() => {}
             count = self.links.relay_in.recv_many(&mut self.relayed, RELAYED), if self.relay_is_open => {
                 self.relay_is_open = count > 0;
@@ -221,7 +232,6 @@ impl Driver {
                 Some(net_map) => self.net_maps.push(net_map),
                 None => return Woken::NetMapEnded,
             },
-            () = tokio::time::sleep_until(due.into()) => {}
         }
         Woken::Input
     }

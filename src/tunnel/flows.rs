@@ -16,8 +16,8 @@ use super::core::outbox::LocalWrite;
 use super::tun_device::TunSettings;
 use crate::base::datagram_path::{Answers, DatagramFlow, DatagramPath, Unsent};
 
-/// Bytes that wait for the driver's next turn: a millisecond at 2 Gbit/s.
-const MAX_WAITING_BYTES: usize = 256 * 1024;
+/// Bytes that wait for the driver's next turn: four milliseconds at 2 Gbit/s, and more than one listener takes in its turn.
+const MAX_WAITING_BYTES: usize = 1024 * 1024;
 /// Flows begun that wait for it: twice as many as there can be.
 const MAX_WAITING_FLOWS: usize = 4096;
 

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::task::{Context, Poll};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use rtnetlink::packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute};
@@ -95,9 +96,9 @@ impl RaisedTun {
 }
 
 impl TunDevice {
-    /// Waits until [`TunDevice::receive`] may have a packet.
-    pub async fn readable(&self) -> io::Result<()> {
-        self.file.readable().await.map(|_| ())
+    /// Ready when [`TunDevice::receive`] may have a packet. One task asks.
+    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.file.poll_read_ready(context).map_ok(drop)
     }
 
     /// Which packets may be written joined.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -93,12 +94,11 @@ impl UdpSockets {
         self.segmentation == Segmentation::Works
     }
 
-    /// Waits until [`UdpSockets::receive`] may have a datagram.
-    pub async fn readable(&self) -> io::Result<()> {
-        let Some(ipv6) = &self.ipv6 else { return self.ipv4.receiving.readable().await };
-        tokio::select! {
-            result = self.ipv4.receiving.readable() => result,
-            result = ipv6.receiving.readable() => result,
+    /// Ready when [`UdpSockets::receive`] may have a datagram. One task asks.
+    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match (self.ipv4.receiving.poll_recv_ready(context), &self.ipv6) {
+            (Poll::Pending, Some(ipv6)) => ipv6.receiving.poll_recv_ready(context),
+            (ready, _) => ready,
         }
     }
 
@@ -246,7 +246,7 @@ mod tests {
     async fn receive_text(sockets: &UdpSockets, from: u16, count: usize) -> Vec<String> {
         let (mut all, mut room) = (Vec::new(), [0; 64]);
         while all.len() < count {
-            sockets.readable().await.expect("open");
+            std::future::poll_fn(|context| sockets.poll_readable(context)).await.expect("open");
             let Ok(received) = sockets.receive(&mut room) else { continue };
             assert_eq!(received.source.port(), from);
             let datagrams = room[..received.length].chunks(received.segment_size);

@@ -5,12 +5,13 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Engine, Operation, Token};
@@ -19,12 +20,12 @@ use super::pipe::Pipes;
 use super::route::RouteState;
 use super::socket;
 use tokio::io::unix::AsyncFd;
-use tokio::time::Sleep;
 
 use crate::base::roll_call::Turns;
 use crate::base::slots::{SlotId, Slots};
 use crate::edge::core::relay_flow::Ending;
 use crate::edge::metrics::RelayMetrics;
+use crate::sys::alarm::Alarm;
 use crate::sys::packet_thread;
 use crate::sys::uring::{Completion, Event, OperationId, Ring};
 
@@ -58,8 +59,7 @@ pub(super) struct Reactor {
     connections: Slots<Connection>,
     /// When a connection may have waited long enough.
     sweep_at: Option<Instant>,
-    /// Set again only when it is to ring earlier, or has rung: that is dearer than to ring in vain.
-    alarm: Pin<Box<Sleep>>,
+    alarm: Alarm,
     ending: bool,
     metrics: RelayMetrics,
 }
@@ -97,7 +97,7 @@ impl Reactor {
         let connections = Slots::new(MAX_CONNECTIONS);
         let routes = BTreeMap::new();
         let engine = Engine { ring, pipes: Pipes::default() };
-        let alarm = Box::pin(tokio::time::sleep(TURN));
+        let alarm = Alarm::new(Instant::now() + TURN);
         Ok(Self {
             engine,
             events,
@@ -141,17 +141,12 @@ impl Reactor {
 
     /// Waits until an operation may have ended or something falls due.
     async fn wait(&mut self, now: Instant) -> io::Result<()> {
-        let latest = now + TURN;
-        let due = self.next_deadline().map_or(latest, |at| at.min(latest)).into();
-        if self.alarm.is_elapsed() || due < self.alarm.deadline() {
-            self.alarm.as_mut().reset(due);
-        }
-        tokio::select! {
-            biased;
-            ready = self.events.readable() => ready?.clear_ready(),
-            () = &mut self.alarm => {}
-        }
-        Ok(())
+        let due = self.next_deadline().map_or(now + TURN, |at| at.min(now + TURN));
+        poll_fn(|context| match self.events.poll_read_ready(context) {
+            Poll::Ready(ready) => Poll::Ready(ready.map(|mut ready| ready.clear_ready())),
+            Poll::Pending => self.alarm.poll(due, context).map(Ok),
+        })
+        .await
     }
 
     fn handle(&mut self, completion: Completion<Token>, now: Instant) {

@@ -1,10 +1,13 @@
 //! Sockets of the flows, and datagrams between them and the listener.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -23,8 +26,13 @@ use crate::base::slots::SlotId;
 use crate::edge::core::udp_flows::{FlowKey, FlowLimits, Inbound, UdpFlows};
 use crate::edge::metrics::{Direction, Route, RouteDirection, RouteReason, RouteUpstream, UdpMetrics};
 use crate::edge::targets::{Lease, Target, Targets};
+use crate::sys::alarm::Alarm;
 use crate::sys::packet_thread;
 
+/// Taken before others get their turn.
+const BATCHES: usize = 4;
+/// Without flows nothing falls due.
+const LOOK: Duration = Duration::from_mins(1);
 /// Answers taken from one flow before others get their turn.
 const BURST: usize = 32;
 /// After an error of the listener, which is not known to have any: no busy loop.
@@ -74,14 +82,21 @@ impl Carrier {
 
     /// Carries until `stop`; then every socket is closed.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut batch = Batch::new();
         let shared = Arc::clone(&self.shared);
+        let mut batch = Batch::new(shared.listener.local_address().ip());
+        let mut alarm = Alarm::new(Instant::now() + LOOK);
+        let mut stopped = pin!(stop.cancelled());
         loop {
-            let deadline = shared.flows().poll_timeout().map(|(at, _)| at);
+            let due = shared.flows().poll_timeout().map_or_else(|| Instant::now() + LOOK, |(at, _)| at);
+            let woken = poll_fn(|context| match shared.listener.poll_readable(context) {
+                Poll::Ready(readable) => Poll::Ready(Some(readable)),
+                Poll::Pending => alarm.poll(due, context).map(|()| None),
+            });
             tokio::select! {
-                () = stop.cancelled() => break,
-                received = shared.listener.receive(&mut batch) => self.handle_received(received, &batch).await,
-                () = sleep_until(deadline) => {}
+                () = &mut stopped => break,
+                woken = woken => if let Some(readable) = woken {
+                    self.receive(readable, &mut batch).await;
+                },
             }
             self.follow_targets();
             shared.flows().handle_timeout(Instant::now());
@@ -90,21 +105,30 @@ impl Carrier {
         shared.metrics.open.set(0);
     }
 
-    async fn handle_received(&mut self, received: io::Result<()>, batch: &Batch) {
-        if let Err(error) = received {
-            tracing::warn!(route = self.shared.metrics.route, %error, "receiving datagrams failed");
-            tokio::time::sleep(RECEIVE_PAUSE).await;
+    /// Takes what is there. Under a flood other tasks get their turn too.
+    async fn receive(&mut self, mut readable: io::Result<()>, batch: &mut Batch) {
+        let shared = Arc::clone(&self.shared);
+        for _ in 0..BATCHES {
+            readable = readable.and_then(|()| shared.listener.receive(batch));
+            if let Err(error) = readable {
+                tracing::warn!(route = shared.metrics.route, %error, "receiving datagrams failed");
+                return tokio::time::sleep(RECEIVE_PAUSE).await;
+            }
+            self.pass_all(batch);
+            if batch.is_last() {
+                return;
+            }
         }
+        tokio::task::yield_now().await;
+    }
+
+    fn pass_all(&mut self, batch: &Batch) {
         let now = Instant::now();
         for read in batch.iter() {
             packet_thread::count_arrived(read.count());
             if let Err(reason) = self.pass_in(&read, now) {
                 self.shared.metrics.count_dropped(reason, read.count());
             }
-        }
-        if batch.is_full() {
-            // Under a flood other tasks get their turn too.
-            tokio::task::yield_now().await;
         }
     }
 
@@ -278,13 +302,6 @@ fn send(socket: &UdpSocket, bytes: &[u8]) -> nix::Result<usize> {
     match nix::sys::socket::send(socket.as_raw_fd(), bytes, flags) {
         Err(Errno::ECONNREFUSED) => nix::sys::socket::send(socket.as_raw_fd(), bytes, flags),
         other => other,
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }
 

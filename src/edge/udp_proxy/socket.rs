@@ -2,9 +2,9 @@
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::slice::from_ref;
+use std::task::{Context, Poll};
 
 use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo, UdpGroSegment};
@@ -14,12 +14,13 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use crate::edge::core::udp_flows::FlowKey;
-use crate::sys::datagram;
+use crate::sys::datagram::{self, Received};
 
-/// Reads per wake-up, so that other tasks get their turn.
-const BATCH: usize = 32;
-/// No UDP payload is larger.
+/// No UDP payload is larger, and no receive.
 pub(super) const MAX_DATAGRAM: usize = 65_535;
+/// Bytes of one receive from which on the next ones are made one by one: many datagrams came joined, and eight of those would be
+/// half a megabyte that goes through the processor's cache at once.
+const LARGE: usize = 4096;
 /// As the kernel's `UDP_MAX_SEGMENTS` was until 6.9, and the most bytes of one send.
 const MAX_SEGMENTS: usize = 64;
 const MAX_DATAGRAM_SENT: usize = 65_487;
@@ -31,10 +32,16 @@ pub(super) struct DatagramSocket {
     local: SocketAddr,
 }
 
-/// What was received together, one behind the other: what a flood of large ones leaves behind is one arena, not one for each place.
+/// What was received together.
 pub(super) struct Batch {
-    arena: Box<[u8]>,
-    reads: Vec<(FlowKey, Range<usize>, usize)>,
+    /// Rooms of [`MAX_DATAGRAM`]; what nobody wrote to takes no memory.
+    rooms: Box<[u8]>,
+    received: Vec<Received>,
+    /// Whether the last receives were small.
+    is_small: bool,
+    /// Whether there was nothing more.
+    is_last: bool,
+    local: IpAddr,
 }
 
 /// Datagrams that the kernel took.
@@ -101,20 +108,30 @@ impl DatagramSocket {
         self.local
     }
 
-    /// Waits for datagrams and takes those that are there.
+    /// Ready when [`DatagramSocket::receive`] may find something. One task asks.
+    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_recv_ready(context)
+    }
+
+    /// Takes datagrams that are there, perhaps none.
     ///
     /// # Errors
     /// The kernel's; the next call may succeed.
-    pub async fn receive(&self, batch: &mut Batch) -> io::Result<()> {
-        batch.reads.clear();
-        self.socket.readable().await?;
-        while !batch.is_full() {
-            let room = batch.room();
-            match self.socket.try_io(Interest::READABLE, || self.receive_one(room)) {
-                Ok((key, length, segment_size)) => batch.push(key, length, segment_size),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+    pub fn receive(&self, batch: &mut Batch) -> io::Result<()> {
+        batch.received.clear();
+        batch.is_last = false;
+        while !batch.is_last && !batch.is_full() {
+            let taken = self.socket.try_io(Interest::READABLE, || batch.fill(self.socket.as_fd()));
+            match taken {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => batch.is_last = true,
                 Err(error) => return Err(error),
             }
+        }
+        if batch.is_last {
+            // Tells the runtime, which would try once more to find out.
+            let nothing_left = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            self.socket.try_io(Interest::READABLE, nothing_left).ok();
         }
         Ok(())
     }
@@ -165,47 +182,44 @@ impl DatagramSocket {
         sendmsg(self.socket.as_raw_fd(), datagrams, &controls[..count], flags, Some(&client))?;
         Ok(())
     }
-
-    /// Whose, how many bytes, and how many of them are one datagram.
-    fn receive_one(&self, room: &mut [u8]) -> io::Result<(FlowKey, usize, usize)> {
-        let received = datagram::receive(self.socket.as_fd(), room)?;
-        let local = received.destination.unwrap_or(self.local.ip());
-        let key = FlowKey { client: received.source, local };
-        Ok((key, received.length, received.segment_size.max(1)))
-    }
 }
 
 impl Batch {
-    pub fn new() -> Self {
-        Self { arena: vec![0; 2 * MAX_DATAGRAM].into_boxed_slice(), reads: Vec::with_capacity(BATCH) }
+    /// For a socket at `local`.
+    pub fn new(local: IpAddr) -> Self {
+        let rooms = vec![0; datagram::TOGETHER * MAX_DATAGRAM].into_boxed_slice();
+        let received = Vec::with_capacity(datagram::TOGETHER);
+        Self { rooms, received, is_small: true, is_last: false, local }
     }
 
     /// In the order of arrival.
     pub fn iter(&self) -> impl Iterator<Item = Read<'_>> {
-        self.reads.iter().map(|(key, place, segment_size)| Read {
-            key: *key,
-            contents: &self.arena[place.clone()],
-            segment_size: *segment_size,
+        self.received.iter().zip(self.rooms.chunks(MAX_DATAGRAM)).map(|(received, room)| Read {
+            key: FlowKey { client: received.source, local: received.destination.unwrap_or(self.local) },
+            contents: &room[..received.length],
+            segment_size: received.segment_size.max(1),
         })
     }
 
-    /// More may be waiting.
-    pub fn is_full(&self) -> bool {
-        self.reads.len() == BATCH || self.end() > MAX_DATAGRAM
+    /// Nothing more was there.
+    pub fn is_last(&self) -> bool {
+        self.is_last
     }
 
-    /// Room for any datagram, while it is not full.
-    fn room(&mut self) -> &mut [u8] {
-        let from = self.end();
-        &mut self.arena[from..from + MAX_DATAGRAM]
+    fn is_full(&self) -> bool {
+        let bytes: usize = self.received.iter().map(|received| received.length).sum();
+        self.received.len() == datagram::TOGETHER || bytes > MAX_DATAGRAM
     }
 
-    fn push(&mut self, key: FlowKey, length: usize, segment_size: usize) {
-        let from = self.end();
-        self.reads.push((key, from..from + length, segment_size));
-    }
-
-    fn end(&self) -> usize {
-        self.reads.last().map_or(0, |(_, place, _)| place.end)
+    fn fill(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let asked = if self.is_small { datagram::TOGETHER - self.received.len() } else { 1 };
+        let from = self.received.len();
+        let rooms = &mut self.rooms[from * MAX_DATAGRAM..][..asked * MAX_DATAGRAM];
+        for received in datagram::receive_many(socket, rooms, MAX_DATAGRAM)? {
+            self.received.push(received?);
+        }
+        self.is_last = self.received.len() - from < asked;
+        self.is_small = self.received[from..].iter().all(|received| received.length < LARGE);
+        Ok(())
     }
 }
