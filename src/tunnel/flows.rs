@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(flow.send(&[0; 1252], 1252), Ok(()));
         assert_eq!(flow.send(&[0; 1253], 1253), Err(Unsent::Unfit));
         assert_eq!(flow.send(&[], 1), Err(Unsent::Unfit));
-        let taken = (0..100).take_while(|_| flow.send(&[0; 10_000], 1000).is_ok()).count();
+        let taken = (0..1000).take_while(|_| flow.send(&[0; 10_000], 1000).is_ok()).count();
         assert_eq!(taken, (MAX_WAITING_BYTES - 1252) / 10_000);
         assert_eq!(flow.send(&[0; 10_000], 1000), Err(Unsent::Full));
         std::mem::swap(&mut flows.taken, &mut *path.queue());
