@@ -24,7 +24,7 @@ run-native: packages peers release
 test: setup      ## every check and test; ends with a line of counts
 	@$(PYTHON) -m tests.verify
 
-test-long: setup ## the same with many more generated cases, and the lab three times over
+test-long: setup ## the same with many more generated cases, the lab three times over, and ten minutes of silence
 	@$(PYTHON) -m tests.verify --long
 
 bench: peers release ## measure against HAProxy, nginx, Caddy and tailscaled (OPTIONS="--help"); benches/README.md says how to read it
