@@ -50,7 +50,7 @@ for name in "$@"; do
         echo "build.sh: no peer $name: there is no $here/$name" >&2
         exit 1
     fi
-    hash=$( (cd "$here/$name" && find . -path ./target -prune -o -type f -print | sort | xargs cat; cat "$0") | sha256sum | cut -d ' ' -f 1)
+    hash=$(cd "$here/$name" && find . -path ./target -prune -o -type f -print | sort | xargs cat "$here/build.sh" | sha256sum | cut -d ' ' -f 1)
     if [ "$(cat "$out/$name/built-from" 2>/dev/null)" = "$hash" ]; then
         continue
     fi
