@@ -40,6 +40,7 @@ def main() -> int:
     if options.list:
         print("\n".join(row.name for row in chosen))
         return 0
+    options.peers = [name for name in options.peers if any(name in row.peers for row in chosen)]
     for number in STOPS:
         signal.signal(number, interrupt)
     try:
