@@ -22,7 +22,7 @@ TOKIO_URING = PEERS / "tokio-uring-relay" / "bin" / "tokio-uring-relay"
 
 @dataclass(frozen=True)
 class Relay:
-    """A peer: `prepare(place, first_port)` writes its settings and gives its command line."""
+    """A peer: `prepare(place, first_port)` writes its settings and gives its command line; `https` where it publishes the site too."""
 
     name: str
     first_port: int
