@@ -1,9 +1,9 @@
-"""What is measured: genkan, and a relay beside a tailscaled; each in a house that has a machine with the same tailscaled."""
+"""What is measured: genkan, and a relay beside a tailscaled or another tunnel; each in a house that has a machine with the same tunnel."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Sequence
 
@@ -13,16 +13,19 @@ from tests.lab.namespace import Namespace
 from tests.lab.processes import Processes, run
 from tests.lab.waiting import eventually
 
-from . import services
+from . import services, tunnels
 from .cpu import Group
-from .house import COORDINATOR, GATEWAY_LAN, MACHINE_TAILNET, PUBLIC, SITE, House, scratch_under
-from .relays import Relay
+from .house import COORDINATOR, GATEWAY_LAN, GATEWAY_TAILNET, MACHINE_TAILNET, PUBLIC, SITE, House, scratch_under
+from .relays import HAPROXY, RELAYS, Relay
 from .services import Published
+from .tunnels import TUNNELS, Tunnel
 
 LOGIN_PORT = 8080
 GENKAN_FIRST_PORT = 10000
+PEERS = tuple(peer.name for peer in (*RELAYS, *TUNNELS))
+"""Names of all stacks that are not genkan: a relay beside tailscaled by the relay's, HAProxy beside another tunnel by the tunnel's."""
 POLICY = {
-    "hosts": {"raspberry-pi": "100.64.0.1", "machine-a": MACHINE_TAILNET, "gateway": "100.64.0.10"},
+    "hosts": {"raspberry-pi": "100.64.0.1", "machine-a": MACHINE_TAILNET, "gateway": GATEWAY_TAILNET},
     "acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}],
 }
 
@@ -34,7 +37,7 @@ class Stack:
     name: str
     house: House
     first_port: int
-    https_port: int
+    https_port: int | None
     relay: Group
     tunnel: Group
     """The same group as `relay` where one process does both."""
@@ -116,12 +119,23 @@ def raise_peers(relays: list[Relay], program: Path, processes: Processes, far: G
     return stacks
 
 
+def raise_tunnel(tunnel: Tunnel, processes: Processes, far: Group, scratch: Path, tools: Path) -> Stack:
+    """A house of the tunnel's own with HAProxy beside it: tailscaled would take another tunnel's interface for a path."""
+    house = House(tunnel.name, processes, far)
+    house.raise_up(with_coordinator=False)
+    place = scratch_under(scratch, tunnel.name)
+    services.start_machine(house, place, tools)
+    group = house.group("tunnel")
+    tunnels.join(tunnel, house, group)
+    return replace(_raise_relay(HAPROXY, house, group, place), name=tunnel.name)
+
+
 def _raise_relay(relay: Relay, house: House, tunnel: Group, place: Path) -> Stack:
     group = house.group(relay.name)
     command = relay.prepare(scratch_under(place, relay.name), relay.first_port)
     house.start_in(group, relay.name, command)
-    https = relay.first_port + services.HTTPS_OFFSET
-    services.await_listener(house.gateway, https)
+    https = relay.first_port + services.HTTPS_OFFSET if relay.https else None
+    services.await_listener(house.gateway, https or relay.first_port)
     return Stack(relay.name, house, relay.first_port, https, group, tunnel)
 
 

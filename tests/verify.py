@@ -56,11 +56,13 @@ class Stage:
 def stages(long: bool) -> list[Stage]:
     """Cheap ones first; the lab needs the release build."""
     aside = ("--manifest-path", "tests/oracle/Cargo.toml")
+    peer = ("--manifest-path", "tests/peers/tokio-uring-relay/Cargo.toml")
     target = {"CARGO_TARGET_DIR": str(ROOT / "target" / "oracle")}
     cases = {"PROPTEST_CASES": LONG_CASES} if long else {}
     longer = {"GENKAN_LONG": "1"} if long else {}
     oracle = ("cargo", "test", "--locked", *aside)
     oracle_clippy = ("cargo", "clippy", "--locked", *aside, "--all-targets", "--", "-D", "warnings")
+    peer_clippy = ("cargo", "clippy", "--locked", *peer, "--", "-D", "warnings")
     deny = ("target/tools/bin/cargo-deny", "--log-level", "error", "check", "bans", "licenses", "sources")
     rows = [
         Stage("format", "lint", ("cargo", "fmt", "--check"), 2),
@@ -68,6 +70,8 @@ def stages(long: bool) -> list[Stage]:
         Stage("clippy", "lint", ("cargo", "clippy", "--locked", "--all-targets", "--", "-D", "warnings"), 15),
         Stage("oracle format", "lint", ("cargo", "fmt", *aside, "--check"), 2),
         Stage("oracle clippy", "lint", oracle_clippy, 15, env=target),
+        Stage("peer format", "lint", ("cargo", "fmt", *peer, "--check"), 2),
+        Stage("peer clippy", "lint", peer_clippy, 5, env={"CARGO_TARGET_DIR": str(ROOT / "target" / "peers" / "rust")}),
         Stage("rustdoc", "lint", ("cargo", "doc", "--locked", "--no-deps", "--document-private-items"), 10, env={"RUSTDOCFLAGS": "-D warnings"}),
         Stage("tests", "code", ("cargo", "test", "--locked", "--no-fail-fast", "--", "--include-ignored"), 60 if long else 20, "cargo", env=cases),
         Stage("broken", "code", (sys.executable, "tests/image/broken_configs.py", "target/debug/genkan"), 2, needs="tests"),
