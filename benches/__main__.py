@@ -45,7 +45,7 @@ def main() -> int:
         signal.signal(number, interrupt)
     try:
         require_possible(on_card=False)
-        _require_peers()
+        _require_peers(options.peers)
         with lock.take(), Field(options) as field:
             if options.hold:
                 return hold(field)
@@ -89,13 +89,14 @@ def _build(text: str) -> tuple[str, Path]:
     return name, Path(path).resolve()
 
 
-def _require_peers() -> None:
+def _require_peers(peers: list[str]) -> None:
     """Refuses with the cure where the machine is too small or something is not installed."""
     if (os.cpu_count() or 1) < 2:
         raise LabImpossible("a processor for the gateway and one for everything else are needed, and there is one in all")
     installed = ("haproxy", "nginx", "iperf3", "wrk", "h2load", "ethtool", "wg", "gcc")
-    built = (CADDY, WIREGUARD_GO, BORINGTUN, TOKIO_URING, program())
-    if missing := [name for name in (*installed, *map(str, built)) if not shutil.which(name)]:
+    built = {"caddy": CADDY, "wireguard-go": WIREGUARD_GO, "boringtun": BORINGTUN, "tokio-uring": TOKIO_URING}
+    wanted = [program(), *(place for name, place in built.items() if name in peers)]
+    if missing := [name for name in (*installed, *map(str, wanted)) if not shutil.which(name)]:
         raise LabImpossible(f"not installed: {', '.join(missing)}; run `make bench`")
 
 

@@ -128,6 +128,10 @@ impl UdpSockets {
                 self.segmentation = Segmentation::Refused;
                 send_apart(socket, contents, segment_size, to).await
             }
+            // Of this way alone: its MTU is below a segment, so that one by one they go in fragments.
+            Err(error) if contents.len() > segment_size && is_about_the_way(&error) => {
+                send_apart(socket, contents, segment_size, to).await
+            }
             result => result,
         }
     }
@@ -169,9 +173,14 @@ async fn send_apart(
     outcome
 }
 
-/// `EIO`: the way out has no checksum offload. `EINVAL`, `EOPNOTSUPP`: too old a kernel.
+/// `EIO`: the way out has no checksum offload. `EOPNOTSUPP`: too old a kernel.
 fn is_about_segments(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EOPNOTSUPP | libc::EMSGSIZE))
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EOPNOTSUPP))
+}
+
+/// `EMSGSIZE`, or `EINVAL` on kernels before 6.14: a segment is longer than the way's MTU.
+fn is_about_the_way(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMSGSIZE | libc::EINVAL))
 }
 
 fn udp_error(port: u16, source: io::Error) -> UdpError {

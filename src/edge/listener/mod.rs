@@ -8,6 +8,7 @@ mod connection;
 mod permit;
 mod socket;
 mod stream;
+mod turn;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
