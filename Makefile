@@ -27,9 +27,10 @@ test: setup      ## every check and test; ends with a line of counts
 test-long: setup ## the same with many more generated cases, and the lab three times over
 	@$(PYTHON) -m tests.verify --long
 
-bench: peers release ## measure against HAProxy, nginx, Caddy and tailscaled (OPTIONS="--help"); benches/README.md says how to read it
+bench: peers release ## measure against HAProxy, nginx, Caddy and tailscaled, and the path without a cipher (OPTIONS="--help"); benches/README.md says how to read it
 	@tests/install.sh haproxy nginx-light libnginx-mod-stream iperf3 wrk nghttp2-client ethtool
 	@tests/peers/build.sh caddy
+	cargo build --release --locked --example null_tunnel
 	@$(PYTHON) -m benches $(OPTIONS)
 
 lint: setup      ## formatting, clippy, rustdoc, licences and sources of dependencies

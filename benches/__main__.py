@@ -25,7 +25,7 @@ from .cpu import FAR, Group, Steadiness
 from .measures import TOOLS, Result
 from .relays import CADDY, RELAYS
 from .rows import Row, rows
-from .stacks import Stack, raise_genkan, raise_peers
+from .stacks import NULL, NULL_PROGRAM, Stack, raise_genkan, raise_null, raise_peers
 
 LOADS = Path(__file__).parent / "load"
 
@@ -44,10 +44,10 @@ def main() -> int:
     try:
         require_possible(on_card=False)
         _require_peers()
-        with lock.take(), Field(options) as field:
+        with lock.take(), Field(options, chosen) as field:
             if options.hold:
                 return hold(field)
-            findings = field.measure(chosen)
+            findings = field.measure()
     except (CommandFailed, Late, RuntimeError, LabImpossible, lock.LabBusy) as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return 1
@@ -92,7 +92,7 @@ def _require_peers() -> None:
     """Refuses with the cure where the machine is too small or something is not installed."""
     if (os.cpu_count() or 1) < 2:
         raise LabImpossible("a processor for the gateway and one for everything else are needed, and there is one in all")
-    programs = ("haproxy", "nginx", "iperf3", "wrk", "h2load", "ethtool", "gcc", str(CADDY), str(program()))
+    programs = ("haproxy", "nginx", "iperf3", "wrk", "h2load", "ethtool", "gcc", str(CADDY), str(program()), str(NULL_PROGRAM))
     if missing := [name for name in programs if not shutil.which(name)]:
         raise LabImpossible(f"not installed: {', '.join(missing)}; run `make bench`")
 
@@ -100,9 +100,9 @@ def _require_peers() -> None:
 def hold(field: Field) -> int:
     """Says where things stand and waits."""
     for name, stack in field.stacks.items():
-        ports = ", ".join(f"{service.name} {stack.port(service)}" for service in services.LAYER4)
+        ports = ", ".join(f"{service.name} {stack.port(service)}" for service in stack.published)
         pids = " ".join(str(pid) for group in stack.groups for pid in group.pids())
-        print(f"{name}: strangers in {stack.house.stranger.full}; {ports}, HTTPS {stack.https_port}; processes {pids}", flush=True)
+        print(f"{name}: strangers in {stack.house.stranger.full}; {ports}, HTTPS {stack.https_port or 'none'}; processes {pids}", flush=True)
     signal.pause()
     return 0
 
@@ -110,8 +110,9 @@ def hold(field: Field) -> int:
 class Field:
     """Every house, raised and torn down; `measure` goes through the rows."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, chosen: list[Row]) -> None:
         self.options = options
+        self.chosen = chosen
         self.scratch = Path(tempfile.mkdtemp(prefix="genkan-bench-"))
         self.scratch.chmod(0o755)
         self.stacks: dict[str, Stack] = {}
@@ -142,20 +143,23 @@ class Field:
             _tell(f"raising tailscaled with {', '.join(relay.name for relay in wanted)}")
             peers = raise_peers(wanted, program(), self.processes, self.far, self.scratch, TOOLS)
             self.stacks.update({stack.name: stack for stack in peers})
+        if any(row.asked for row in self.chosen):
+            _tell("raising the structural bound")
+            self.stacks[NULL] = raise_null(self.processes, self.far, self.scratch, TOOLS)
 
-    def measure(self, chosen: list[Row]) -> dict:
+    def measure(self) -> dict:
         """Paired and interleaved: in each round each stack once, row by row, each time in another order."""
         steadiness = Steadiness()
         bounds = [calibration.crypto_bound()]
-        results: dict[str, dict[str, list[Result]]] = {row.name: {} for row in chosen}
+        results: dict[str, dict[str, list[Result]]] = {row.name: {} for row in self.chosen}
         for number in range(self.options.rounds):
-            for row in (row for row in chosen if number == 0 or not row.once):
+            for row in (row for row in self.chosen if number == 0 or not row.once):
                 self._measure_row(row, number, results[row.name])
         bounds.append(calibration.crypto_bound())
-        return report.findings(chosen, results, bounds, steadiness.disturbance(), [f"{name}={path}" for name, path in self.options.build])
+        return report.findings(self.chosen, results, bounds, steadiness.disturbance(), [f"{name}={path}" for name, path in self.options.build])
 
     def _measure_row(self, row: Row, number: int, results: dict[str, list[Result]]) -> None:
-        names = [name for name in self.stacks if name in row.peers or name not in {relay.name for relay in RELAYS}]
+        names = [name for name in self.stacks if _takes_part(name, row)]
         turned = names[number % len(names) :] + names[: number % len(names)]
         for name in turned:
             result = row.measure(self.stacks[name], self.options.seconds)
@@ -170,6 +174,13 @@ class Field:
             house.remove()
         self.far.remove()
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def _takes_part(name: str, row: Row) -> bool:
+    """Every genkan in every row, a peer and the bound where they have what is measured."""
+    if name == NULL:
+        return row.asked is not None
+    return name in row.peers or name not in {relay.name for relay in RELAYS}
 
 
 def _tell(line: str) -> None:
