@@ -5,8 +5,8 @@
 //! OWN is this end's address in the tailnet, PEER the other's on the cable. With LISTEN and UPSTREAM the same thread relays, as
 //! layer 4 of the gateway does.
 
+use std::convert::Infallible;
 use std::error::Error;
-use std::future::pending;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
@@ -69,7 +69,7 @@ fn read_order(words: &[String]) -> Option<Order> {
 }
 
 /// Tunnel and relay run in threads as the gateway's do, this one only waits.
-fn run(order: &Order) -> Result<std::convert::Infallible, Failure> {
+fn run(order: &Order) -> Result<Infallible, Failure> {
     let threads = PacketThreads::start(available_parallelism()?.get())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _entered = runtime.enter();
@@ -77,9 +77,9 @@ fn run(order: &Order) -> Result<std::convert::Infallible, Failure> {
     let sockets = BoundSockets::bind(order.peer.port())?;
     let peer = order.peer;
     let end = threads.tunnel.run(move || async move { Tunnel::open(raised, sockets, peer)?.run().await });
-    let _serves = order.relay.map(|(listen, upstream)| start_relay(&threads, listen, upstream)).transpose()?;
-    runtime.block_on(end)??;
-    runtime.block_on(pending())
+    let _serves =
+        order.relay.map(|(listen, upstream)| start_relay(&threads, listen, upstream)).transpose()?;
+    runtime.block_on(end)?
 }
 
 fn interface(own: Ipv4Addr) -> TunSettings {
@@ -119,7 +119,7 @@ impl Tunnel {
         Ok(Self { tun, sockets: sockets.watch()?, peer, transmits: Transmits::default(), packets, room })
     }
 
-    async fn run(mut self) -> Result<(), Failure> {
+    async fn run(mut self) -> Result<Infallible, Failure> {
         loop {
             tokio::select! {
                 readable = self.tun.readable() => readable?,
@@ -184,7 +184,7 @@ fn unless_empty(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::WouldBlock { Ok(()) } else { Err(error) }
 }
 
-/// Where opening would write it; the kernel gets it from there.
+/// Copies the packet to where opening would write it, from where the kernel gets it.
 fn take_out(message: &[u8], packets: &mut Packets) {
     let Some(padded) = message.get(HEADER.len()..message.len().saturating_sub(TAG)) else { return };
     let Ok(packet) = Packet::parse(padded) else { return };
