@@ -7,10 +7,12 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::slice::from_ref;
+use std::task::{Context, Poll};
 use std::thread::available_parallelism;
 
 use genkan::base::roll_call::RollCall;
@@ -121,15 +123,18 @@ impl Tunnel {
 
     async fn run(mut self) -> Result<Infallible, Failure> {
         loop {
-            tokio::select! {
-                readable = self.tun.readable() => readable?,
-                readable = self.sockets.readable() => readable?,
-            }
+            poll_fn(|context| self.poll_readable(context)).await;
             self.read_sockets()?;
             self.write_tun();
             self.read_tun().await?;
             self.transmit().await;
         }
+    }
+
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        let is_ready =
+            self.tun.poll_readable(context).is_ready() || self.sockets.poll_readable(context).is_ready();
+        if is_ready { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// A full read waits for the next one, as in the driver: what was sent together is one super-packet for the kernel.
