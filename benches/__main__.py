@@ -20,12 +20,13 @@ from tests.lab.namespace import remove_all
 from tests.lab.processes import CommandFailed, Processes, run
 from tests.lab.waiting import Late
 
-from . import calibration, report, services
+from . import calibration, report
 from .cpu import FAR, Group, Steadiness
 from .measures import TOOLS, Result
-from .relays import CADDY, RELAYS
+from .relays import CADDY, RELAYS, TOKIO_URING
 from .rows import Row, rows
-from .stacks import NULL, NULL_PROGRAM, Stack, raise_genkan, raise_null, raise_peers
+from .stacks import NULL, NULL_PROGRAM, PEERS, Stack, raise_genkan, raise_null, raise_peers, raise_tunnel
+from .tunnels import BORINGTUN, TUNNELS, WIREGUARD_GO
 
 LOADS = Path(__file__).parent / "load"
 
@@ -39,6 +40,7 @@ def main() -> int:
     if options.list:
         print("\n".join(row.name for row in chosen))
         return 0
+    options.peers = [name for name in options.peers if any(name in row.peers for row in chosen)]
     for number in STOPS:
         signal.signal(number, interrupt)
     try:
@@ -64,7 +66,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="how often each row is measured, all stacks in turn (%(default)s)")
     parser.add_argument("--seconds", type=float, default=2.5, help="how long each measurement works (%(default)s)")
     parser.add_argument("--only", action="append", metavar="TEXT", help="rows with this in their name; may be given again")
-    parser.add_argument("--peers", type=_peers, default="haproxy,nginx,caddy", help="which peers, by commas; empty for none (%(default)s)")
+    parser.add_argument("--peers", type=_peers, default=",".join(PEERS), help="which peers, by commas; empty for none (%(default)s)")
     parser.add_argument(
         "--build", action="append", type=_build, default=[], metavar="NAME=PATH", help="another genkan to measure beside this one; may be given again"
     )
@@ -74,10 +76,9 @@ def _options() -> argparse.Namespace:
 
 
 def _peers(text: str) -> list[str]:
-    known = [relay.name for relay in RELAYS]
     names = [name for name in text.split(",") if name]
-    if unknown := [name for name in names if name not in known]:
-        raise argparse.ArgumentTypeError(f"no peer is called {unknown[0]}; there are {', '.join(known)}")
+    if unknown := [name for name in names if name not in PEERS]:
+        raise argparse.ArgumentTypeError(f"no peer is called {unknown[0]}; there are {', '.join(PEERS)}")
     return names
 
 
@@ -92,8 +93,9 @@ def _require_peers() -> None:
     """Refuses with the cure where the machine is too small or something is not installed."""
     if (os.cpu_count() or 1) < 2:
         raise LabImpossible("a processor for the gateway and one for everything else are needed, and there is one in all")
-    programs = ("haproxy", "nginx", "iperf3", "wrk", "h2load", "ethtool", "gcc", str(CADDY), str(program()), str(NULL_PROGRAM))
-    if missing := [name for name in programs if not shutil.which(name)]:
+    installed = ("haproxy", "nginx", "iperf3", "wrk", "h2load", "ethtool", "wg", "gcc")
+    built = (CADDY, WIREGUARD_GO, BORINGTUN, TOKIO_URING, program(), NULL_PROGRAM)
+    if missing := [name for name in (*installed, *map(str, built)) if not shutil.which(name)]:
         raise LabImpossible(f"not installed: {', '.join(missing)}; run `make bench`")
 
 
@@ -102,7 +104,8 @@ def hold(field: Field) -> int:
     for name, stack in field.stacks.items():
         ports = ", ".join(f"{service.name} {stack.port(service)}" for service in stack.published)
         pids = " ".join(str(pid) for group in stack.groups for pid in group.pids())
-        print(f"{name}: strangers in {stack.house.stranger.full}; {ports}, HTTPS {stack.https_port or 'none'}; processes {pids}", flush=True)
+        https = f", HTTPS {stack.https_port}" if stack.https_port else ""
+        print(f"{name}: strangers in {stack.house.stranger.full}; {ports}{https}; processes {pids}", flush=True)
     signal.pause()
     return 0
 
@@ -143,6 +146,9 @@ class Field:
             _tell(f"raising tailscaled with {', '.join(relay.name for relay in wanted)}")
             peers = raise_peers(wanted, program(), self.processes, self.far, self.scratch, TOOLS)
             self.stacks.update({stack.name: stack for stack in peers})
+        for tunnel in (tunnel for tunnel in TUNNELS if tunnel.name in self.options.peers):
+            _tell(f"raising {tunnel.name} with haproxy")
+            self.stacks[tunnel.name] = raise_tunnel(tunnel, self.processes, self.far, self.scratch, TOOLS)
         if any(row.asked for row in self.chosen):
             _tell("raising the structural bound")
             self.stacks[NULL] = raise_null(self.processes, self.far, self.scratch, TOOLS)
@@ -165,7 +171,7 @@ class Field:
             result = row.measure(self.stacks[name], self.options.seconds)
             results.setdefault(name, []).append(result)
             also = "  ".join(f"{key} {value:.3g}" for key, value in result.also.items())
-            _tell(f"{number + 1}/{self.options.rounds}  {row.name:40} {name:10} {result.value:8.3f} {row.unit:14} {also}")
+            _tell(f"{number + 1}/{self.options.rounds}  {row.name:40} {name:12} {result.value:8.3f} {row.unit:14} {also}")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.processes.stop_all()
@@ -180,7 +186,7 @@ def _takes_part(name: str, row: Row) -> bool:
     """Every genkan in every row, a peer and the bound where they have what is measured."""
     if name == NULL:
         return row.asked is not None
-    return name in row.peers or name not in {relay.name for relay in RELAYS}
+    return name in row.peers or name not in PEERS
 
 
 def _tell(line: str) -> None:

@@ -23,6 +23,8 @@ PUBLIC = "203.0.113.1"
 STRANGER = "203.0.113.2"
 GATEWAY_LAN = "192.168.77.10"
 MACHINE_LAN = "192.168.77.20"
+GATEWAY_TAILNET = "100.64.0.10"
+"""Of a peer; genkan's own is 100.64.0.1."""
 MACHINE_TAILNET = "100.64.0.2"
 GATEWAY_CONTROL = "192.168.78.10"
 MACHINE_CONTROL = "192.168.78.20"
@@ -50,6 +52,9 @@ class House:
             space.create(None)
             # BBR, where it is the default, paces by timers, which would be most of what is measured.
             space.sysctl("net.ipv4.tcp_congestion_control", "reno")
+        # Short connections wait for a minute after their end. All relays of a house dial one address: its free ports would run out, and
+        # the search for the last ones would be most of what is measured.
+        self.gateway.sysctl("net.ipv4.tcp_tw_reuse", "1")
         (self.stranger.etc / "hosts").write_text(f"127.0.0.1 localhost\n{PUBLIC} {SITE}\n")
         _cable(self.stranger, "wan", STRANGER, self.gateway, "wan", PUBLIC)
         _cable(self.gateway, "eth0", GATEWAY_LAN, self.machine, "eth0", MACHINE_LAN)

@@ -1,6 +1,6 @@
-"""Settings of the programs that genkan replaces at the edge, each at its best: HAProxy, nginx, Caddy with caddy-l4.
+"""Settings of the programs that genkan replaces at the edge, each at its best: HAProxy, nginx, Caddy with caddy-l4; and a relay on tokio-uring.
 
-Each publishes `services.LAYER4` from its first port on, and an HTTPS site. One worker each, as there is one processor.
+Each publishes `services.LAYER4` from its first port on, and an HTTPS site if it can. One worker each, as there is one processor.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from .house import SITE
 from .services import HTTPS_OFFSET, LAYER4, WEB_DIRECT, Published, caddy_servers
 
 CADDY = PEERS / "caddy" / "caddy"
+TOKIO_URING = PEERS / "tokio-uring-relay" / "bin" / "tokio-uring-relay"
 
 
 @dataclass(frozen=True)
 class Relay:
-    """A peer: `prepare(place, first_port)` writes its settings and gives its command line."""
+    """A peer: `prepare(place, first_port)` writes its settings and gives its command line; `https` where it publishes the site too."""
 
     name: str
     first_port: int
     prepare: Callable[[Path, int], list[object]]
+    https: bool = True
 
 
 def haproxy(place: Path, first: int) -> list[object]:
@@ -95,10 +97,17 @@ def caddy(place: Path, first: int) -> list[object]:
     return [CADDY, "run", "--config", settings]
 
 
+def tokio_uring(_place: Path, first: int) -> list[object]:
+    """Streams alone; reads and writes of 64 KB, for it has no splice."""
+    return [TOKIO_URING, *(f"{first + service.offset}={service.dial}" for service in _streams())]
+
+
+HAPROXY = Relay("haproxy", 10000, haproxy)
 RELAYS = (
-    Relay("haproxy", 10000, haproxy),
+    HAPROXY,
     Relay("nginx", 20000, nginx),
     Relay("caddy", 30000, caddy),
+    Relay("tokio-uring", 40000, tokio_uring, https=False),
 )
 
 

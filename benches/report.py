@@ -131,7 +131,8 @@ def write(found: Findings, place: Path) -> None:
 
 def plot(found: Findings) -> str:
     """Bars of each row, as shares of its highest median."""
-    colours = {"genkan": "#2f6f4f", "haproxy": "#b8860b", "nginx": "#4a6fa5", "caddy": "#a05050", NULL: "#bbb"}
+    relays = {"haproxy": "#b8860b", "nginx": "#4a6fa5", "caddy": "#a05050", "tokio-uring": "#7a5c99"}
+    colours = {"genkan": "#2f6f4f", **relays, "wireguard-go": "#c98a4b", "boringtun": "#8a8a4a", NULL: "#bbb"}
     y, parts = 10, []
     for row in found["rows"]:
         highest = max(stack["median"] for stack in row["stacks"].values()) or 1

@@ -1,10 +1,10 @@
-"""What is measured: genkan, and a relay beside a tailscaled, each in a house whose machine has the same tailscaled; and the path without a cipher."""
+"""What is measured: genkan, and a relay beside a tailscaled or another tunnel, each in a house whose machine has the same tunnel; and the path without a cipher."""
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Sequence
 
@@ -14,21 +14,23 @@ from tests.lab.namespace import Namespace
 from tests.lab.processes import Processes, run
 from tests.lab.waiting import eventually
 
-from . import services
+from . import services, tunnels
 from .cpu import Group
-from .house import COORDINATOR, GATEWAY_LAN, MACHINE_LAN, MACHINE_TAILNET, PUBLIC, SITE, House, scratch_under
-from .relays import Relay
+from .house import COORDINATOR, GATEWAY_LAN, GATEWAY_TAILNET, MACHINE_LAN, MACHINE_TAILNET, PUBLIC, SITE, House, scratch_under
+from .relays import HAPROXY, RELAYS, Relay
 from .services import BULK_TUNNEL, LAYER4, Published
+from .tunnels import TUNNELS, Tunnel
 
 LOGIN_PORT = 8080
 GENKAN_FIRST_PORT = 10000
-GATEWAY_TAILNET = "100.64.0.1"
+PEERS = tuple(peer.name for peer in (*RELAYS, *TUNNELS))
+"""Names of all stacks that are neither genkan nor `NULL`: a relay beside tailscaled by the relay's, HAProxy beside another tunnel by the tunnel's."""
 NULL = "null"
 """The stack without a cipher, whose processor time is the structural bound (Bs)."""
 NULL_PORT = 41641
 NULL_PROGRAM = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).resolve().parents[1] / "target")) / "release" / "examples" / "null_tunnel"
 POLICY = {
-    "hosts": {"raspberry-pi": GATEWAY_TAILNET, "machine-a": MACHINE_TAILNET, "gateway": "100.64.0.10"},
+    "hosts": {"raspberry-pi": "100.64.0.1", "machine-a": MACHINE_TAILNET, "gateway": GATEWAY_TAILNET},
     "acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}],
 }
 
@@ -123,6 +125,17 @@ def raise_peers(relays: list[Relay], program: Path, processes: Processes, far: G
     return stacks
 
 
+def raise_tunnel(tunnel: Tunnel, processes: Processes, far: Group, scratch: Path, tools: Path) -> Stack:
+    """A house of the tunnel's own with HAProxy beside it: tailscaled would take another tunnel's interface for a path."""
+    house = House(tunnel.name, processes, far)
+    house.raise_up(with_coordinator=False)
+    place = scratch_under(scratch, tunnel.name)
+    services.start_machine(house, place, tools)
+    group = house.group("tunnel")
+    tunnels.join(tunnel, house, group)
+    return replace(_raise_relay(HAPROXY, house, group, place), name=tunnel.name)
+
+
 def raise_null(processes: Processes, far: Group, scratch: Path, tools: Path) -> Stack:
     """A house with a tunnel without a cipher at both ends, and genkan's relay in the same process at the gateway's: for `BULK_TUNNEL` only."""
     house = House(NULL, processes, far)
@@ -141,8 +154,8 @@ def _raise_relay(relay: Relay, house: House, tunnel: Group, place: Path) -> Stac
     group = house.group(relay.name)
     command = relay.prepare(scratch_under(place, relay.name), relay.first_port)
     house.start_in(group, relay.name, command)
-    https = relay.first_port + services.HTTPS_OFFSET
-    services.await_listener(house.gateway, https)
+    https = relay.first_port + services.HTTPS_OFFSET if relay.https else None
+    services.await_listener(house.gateway, https or relay.first_port)
     return Stack(relay.name, house, relay.first_port, https, group, tunnel)
 
 

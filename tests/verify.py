@@ -56,11 +56,13 @@ class Stage:
 def stages(long: bool) -> list[Stage]:
     """Cheap ones first; the lab needs the release build."""
     aside = ("--manifest-path", "tests/oracle/Cargo.toml")
+    peer = ("--manifest-path", "tests/peers/tokio-uring-relay/Cargo.toml")
     target = {"CARGO_TARGET_DIR": str(ROOT / "target" / "oracle")}
     cases = {"PROPTEST_CASES": LONG_CASES} if long else {}
-    boots = {"GENKAN_LONG": "1"} if long else {}
+    longer = {"GENKAN_LONG": "1"} if long else {}
     oracle = ("cargo", "test", "--locked", *aside)
     oracle_clippy = ("cargo", "clippy", "--locked", *aside, "--all-targets", "--", "-D", "warnings")
+    peer_clippy = ("cargo", "clippy", "--locked", *peer, "--", "-D", "warnings")
     deny = ("target/tools/bin/cargo-deny", "--log-level", "error", "check", "bans", "licenses", "sources")
     rows = [
         Stage("format", "lint", ("cargo", "fmt", "--check"), 2),
@@ -68,6 +70,8 @@ def stages(long: bool) -> list[Stage]:
         Stage("clippy", "lint", ("cargo", "clippy", "--locked", "--all-targets", "--", "-D", "warnings"), 15),
         Stage("oracle format", "lint", ("cargo", "fmt", *aside, "--check"), 2),
         Stage("oracle clippy", "lint", oracle_clippy, 15, env=target),
+        Stage("peer format", "lint", ("cargo", "fmt", *peer, "--check"), 2),
+        Stage("peer clippy", "lint", peer_clippy, 5, env={"CARGO_TARGET_DIR": str(ROOT / "target" / "peers" / "rust")}),
         Stage("rustdoc", "lint", ("cargo", "doc", "--locked", "--no-deps", "--document-private-items"), 10, env={"RUSTDOCFLAGS": "-D warnings"}),
         Stage("tests", "code", ("cargo", "test", "--locked", "--no-fail-fast", "--", "--include-ignored"), 60 if long else 20, "cargo", env=cases),
         Stage("broken", "code", (sys.executable, "tests/image/broken_configs.py", "target/debug/genkan"), 2, needs="tests"),
@@ -80,25 +84,27 @@ def stages(long: bool) -> list[Stage]:
         Stage("instructions", "code", (*pytest, "tests/test_instructions.py"), 15, "pytest", needs="tests"),
         Stage("card", "card", (sys.executable, "-m", "image"), 25),
         *([Stage("binary", "card", ("image/binary.sh", "x86_64"), 20)] if long else []),
-        Stage("hardening", "card", (*pytest, "tests/image/test_binary.py"), 5, "pytest", needs="card", env=boots),
+        Stage("hardening", "card", (*pytest, "tests/image/test_binary.py"), 5, "pytest", needs="card", env=longer),
         Stage("card's files", "card", (*pytest, "tests/image/test_card.py"), 5, "pytest", needs="card"),
         Stage("card's flows", "card", (*pytest, "-s", "tests/lab/test_1_strangers.py", "tests/lab/test_card.py"), 10, "pytest", needs="card", env={"GENKAN_GATEWAY": "card"}),
         Stage("card inside", "card", (*pytest, "-s", "tests/image/test_inside.py"), 10, "pytest", needs="card"),
-        Stage("card's boots", "card", (*pytest, "tests/image/test_boots.py", "tests/image/test_raspi3b.py"), 90 if long else 15, "pytest", needs="card", env=boots),
-        Stage("card's updates", "card", (*pytest, "tests/image/test_updates.py"), 40 if long else 15, "pytest", needs="card", env=boots),
+        Stage("card's boots", "card", (*pytest, "tests/image/test_boots.py", "tests/image/test_raspi3b.py"), 90 if long else 15, "pytest", needs="card", env=longer),
+        Stage("card's updates", "card", (*pytest, "tests/image/test_updates.py"), 40 if long else 15, "pytest", needs="card", env=longer),
     ]
     cuts = ("tests/image/test_forgetful_disk.py", "tests/image/test_power_cuts.py")
-    rows.append(Stage("power cuts", "card", (*pytest, "-s", *cuts), 90 if long else 15, "pytest", needs="card", env=boots))
+    rows.append(Stage("power cuts", "card", (*pytest, "-s", *cuts), 90 if long else 15, "pytest", needs="card", env=longer))
     lab = (*pytest, "tests/lab")
     for number in range(LAB_ROUNDS if long else 1):
-        rows.append(Stage(f"lab{number + 1 if long else ''}", "lab", lab, 30, "pytest", needs="release"))
+        # Ten minutes of silence are the same in every round.
+        once = longer if number == 0 else {}
+        rows.append(Stage(f"lab{number + 1 if long else ''}", "lab", lab, 45 if once else 30, "pytest", needs="release", env=once))
     return rows
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=("lint", "code", "card", "lab"))
-    parser.add_argument("--long", action="store_true", help="many more generated cases, and the lab several times")
+    parser.add_argument("--long", action="store_true", help="many more generated cases, the lab several times, ten minutes of silence")
     options = parser.parse_args()
     total = Counts()
     rows: list[str] = []

@@ -66,9 +66,24 @@ class Gateway:
 
     def set_policy(self, policy: dict[str, Any]) -> None:
         """Puts a policy in place of the old one and asks for a reload, as an owner's editor and `kill -HUP` do."""
-        new = self.config / "acl.json.new"
-        new.write_text(json.dumps(policy, indent=2))
-        new.rename(self.config / "acl.json")
+        self._replace("acl.json", policy)
+
+    @property
+    def routes(self) -> dict[str, Any]:
+        return json.loads((self.config / "caddy.json").read_text())
+
+    @property
+    def seed_routes(self) -> dict[str, Any]:
+        return json.loads((seed_directory() / "caddy.json").read_text())
+
+    def set_routes(self, routes: dict[str, Any]) -> None:
+        """The same with what Caddy's file says; the router does not know of new ports by this."""
+        self._replace("caddy.json", routes)
+
+    def _replace(self, name: str, document: dict[str, Any]) -> None:
+        new = self.config / f"{name}.new"
+        new.write_text(json.dumps(document, indent=2))
+        new.rename(self.config / name)
         self.reload()
 
     def start(self) -> float:

@@ -200,8 +200,13 @@ class Lab:
         assert fetched.ok, fetched.errors
         return True
 
+    def set_routes(self, routes: dict[str, Any]) -> None:
+        """Other routes at the gateway, and a router that forwards what they need."""
+        self.gateway.set_routes(routes)
+        self.network.set_forwards(self.gateway.forwards())
+
     def restore(self) -> None:
-        """Undoes what a test may have left: cut cables, a changed policy, names in the house, a dead gateway."""
+        """Undoes what a test may have left: cut cables, a changed policy or route, names in the house, a dead gateway."""
         self.network.unblock_udp()
         self.network.unblock_outer_udp()
         self.set_house_names("")
@@ -210,6 +215,8 @@ class Lab:
             self.gateway.wait_until_up()
         if self.gateway.policy != self.gateway.seed_policy:
             self.gateway.set_policy(self.gateway.seed_policy)
+        if self.gateway.routes != self.gateway.seed_routes:
+            self.set_routes(self.gateway.seed_routes)
 
     def set_house_names(self, hosts: str) -> None:
         """What the router's resolver tells the LAN before it asks the internet, as lines of a hosts file."""

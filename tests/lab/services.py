@@ -29,6 +29,14 @@ def start_site(processes: Processes, space: Namespace, port: int, name: str) -> 
     return process
 
 
+def start_echo(processes: Processes, space: Namespace, port: int) -> Process:
+    """The service of `echo.py`, over TCP and UDP."""
+    command = [sys.executable, "-m", "tests.lab.echo", port]
+    process = processes.start(f"{space.name}-echo", space.argv(command), env={"PYTHONPATH": str(layout.ROOT)})
+    _wait_for_listener(space, "-lt", port)
+    return process
+
+
 def start_game(processes: Processes, space: Namespace) -> Process:
     """Debian's cube2-server; answers queries on 27015/udp."""
     command = [*_as_user("nobody"), "/usr/games/cube2-server", f"-j{GAME_PORT}", "-m", "-nlab"]

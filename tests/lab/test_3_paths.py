@@ -9,7 +9,7 @@ from typing import Iterator
 
 import pytest
 
-from . import layout, visits
+from . import layout, paths, visits
 from .lab import Lab
 from .waiting import eventually
 
@@ -23,7 +23,7 @@ LINES = 400
 
 
 def test_relay_when_udp_is_blocked_and_direct_again_after(lab: Lab) -> None:
-    _settle_direct(lab)
+    paths.settle_direct(lab, lab.a, lambda: _upload(lab))
     _upload(lab)
     slow = subprocess.Popen(
         lab.stranger.argv(["curl", "-sSfN", "--max-time", 120, f"https://app.example.com/drip/{LINES}"]),
@@ -32,25 +32,16 @@ def test_relay_when_udp_is_blocked_and_direct_again_after(lab: Lab) -> None:
     )
     try:
         lab.network.block_udp(layout.GATEWAY, layout.MACHINE_A.address)
-        eventually("traffic goes by the relay", lambda: _gateway_path(lab, "relay") and _upload(lab), SWITCH_WITHIN)
+        eventually("traffic goes by the relay", lambda: paths.goes(lab, lab.a, "relay") and _upload(lab), SWITCH_WITHIN)
         _carried_by_relay(lab)
         lab.network.unblock_udp()
-        eventually("direct again", lambda: _gateway_path(lab, "direct") and lab.a.path_to(layout.GATEWAY_TAILNET), RETURN_WITHIN)
+        eventually("direct again", lambda: paths.goes(lab, lab.a, "direct") and lab.a.path_to(layout.GATEWAY_TAILNET), RETURN_WITHIN)
         _carried_directly(lab)
         output, _ = slow.communicate(timeout=LINES / 10 + 30)
         assert output.splitlines() == [str(number) for number in range(LINES)], "the open connection lost bytes"
     finally:
         slow.kill()
         slow.communicate()
-
-
-def _settle_direct(lab: Lab) -> None:
-    lab.a.ping(layout.GATEWAY_TAILNET, until_direct=True)
-    eventually("a direct path to begin with", lambda: _upload(lab) and _gateway_path(lab, "direct"), RETURN_WITHIN)
-
-
-def _gateway_path(lab: Lab, path: str) -> bool:
-    return lab.gateway.metric("genkan_tunnel_path", peer="machine-a", path=path) == 1
 
 
 def _upload(lab: Lab) -> bool:

@@ -11,9 +11,8 @@ from typing import Callable
 
 import pytest
 
-from . import layout
+from . import paths
 from .lab import Lab
-from .waiting import eventually
 
 MEGABYTES = 48
 MOST_CALLS = 250
@@ -36,9 +35,7 @@ def _upload(lab: Lab) -> int:
 
 @pytest.mark.parametrize("move", (_download, _upload))
 def test_a_megabyte_takes_few_calls(lab: Lab, move: Callable[[Lab], int], tmp_path: Path) -> None:
-    lab.a.ping(layout.GATEWAY_TAILNET, until_direct=True)
-    direct = lambda: lab.gateway.metric("genkan_tunnel_path", peer="machine-a", path="direct") == 1  # noqa: E731
-    eventually("a direct path", lambda: move(lab) and direct(), within=60)
+    paths.settle_direct(lab, lab.a, lambda: move(lab))
     counts = tmp_path / "calls"
     tracer = subprocess.Popen(["strace", "-f", "-c", "-o", counts, "-p", str(lab.gateway.pid)], stderr=subprocess.PIPE, text=True)
     assert "attached" in tracer.stderr.readline()
