@@ -27,9 +27,10 @@ test: setup      ## every check and test; ends with a line of counts
 test-long: setup ## the same with many more generated cases, the lab three times over, and ten minutes of silence
 	@$(PYTHON) -m tests.verify --long
 
-bench: peers release ## measure against HAProxy, nginx, Caddy, tailscaled and others (OPTIONS="--help"); benches/README.md says how to read it
+bench: peers release ## measure against HAProxy, nginx, Caddy, tailscaled and others, and the path without a cipher (OPTIONS="--help"); benches/README.md says how to read it
 	@tests/install.sh haproxy nginx-light libnginx-mod-stream iperf3 wrk nghttp2-client ethtool wireguard-tools
 	@tests/peers/build.sh caddy wireguard-go boringtun-cli tokio-uring-relay
+	cargo build --release --locked --example null_tunnel
 	@$(PYTHON) -m benches $(OPTIONS)
 
 lint: setup      ## formatting, clippy, rustdoc, licences and sources of dependencies

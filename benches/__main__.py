@@ -20,12 +20,12 @@ from tests.lab.namespace import remove_all
 from tests.lab.processes import CommandFailed, Processes, run
 from tests.lab.waiting import Late
 
-from . import calibration, report, services
+from . import calibration, report
 from .cpu import FAR, Group, Steadiness
 from .measures import TOOLS, Result
 from .relays import CADDY, RELAYS, TOKIO_URING
 from .rows import Row, rows
-from .stacks import PEERS, Stack, raise_genkan, raise_peers, raise_tunnel
+from .stacks import NULL, NULL_PROGRAM, PEERS, Stack, raise_genkan, raise_null, raise_peers, raise_tunnel
 from .tunnels import BORINGTUN, TUNNELS, WIREGUARD_GO
 
 LOADS = Path(__file__).parent / "load"
@@ -46,10 +46,10 @@ def main() -> int:
     try:
         require_possible(on_card=False)
         _require_peers(options.peers)
-        with lock.take(), Field(options) as field:
+        with lock.take(), Field(options, chosen) as field:
             if options.hold:
                 return hold(field)
-            findings = field.measure(chosen)
+            findings = field.measure()
     except (CommandFailed, Late, RuntimeError, LabImpossible, lock.LabBusy) as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return 1
@@ -95,7 +95,7 @@ def _require_peers(peers: list[str]) -> None:
         raise LabImpossible("a processor for the gateway and one for everything else are needed, and there is one in all")
     installed = ("haproxy", "nginx", "iperf3", "wrk", "h2load", "ethtool", "wg", "gcc")
     built = {"caddy": CADDY, "wireguard-go": WIREGUARD_GO, "boringtun": BORINGTUN, "tokio-uring": TOKIO_URING}
-    wanted = [program(), *(place for name, place in built.items() if name in peers)]
+    wanted = [program(), NULL_PROGRAM, *(place for name, place in built.items() if name in peers)]
     if missing := [name for name in (*installed, *map(str, wanted)) if not shutil.which(name)]:
         raise LabImpossible(f"not installed: {', '.join(missing)}; run `make bench`")
 
@@ -103,7 +103,7 @@ def _require_peers(peers: list[str]) -> None:
 def hold(field: Field) -> int:
     """Says where things stand and waits."""
     for name, stack in field.stacks.items():
-        ports = ", ".join(f"{service.name} {stack.port(service)}" for service in services.LAYER4)
+        ports = ", ".join(f"{service.name} {stack.port(service)}" for service in stack.published)
         pids = " ".join(str(pid) for group in stack.groups for pid in group.pids())
         https = f", HTTPS {stack.https_port}" if stack.https_port else ""
         print(f"{name}: strangers in {stack.house.stranger.full}; {ports}{https}; processes {pids}", flush=True)
@@ -114,8 +114,9 @@ def hold(field: Field) -> int:
 class Field:
     """Every house, raised and torn down; `measure` goes through the rows."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, chosen: list[Row]) -> None:
         self.options = options
+        self.chosen = chosen
         self.scratch = Path(tempfile.mkdtemp(prefix="genkan-bench-"))
         self.scratch.chmod(0o755)
         self.stacks: dict[str, Stack] = {}
@@ -149,20 +150,23 @@ class Field:
         for tunnel in (tunnel for tunnel in TUNNELS if tunnel.name in self.options.peers):
             _tell(f"raising {tunnel.name} with haproxy")
             self.stacks[tunnel.name] = raise_tunnel(tunnel, self.processes, self.far, self.scratch, TOOLS)
+        if any(row.asked for row in self.chosen):
+            _tell("raising the structural bound")
+            self.stacks[NULL] = raise_null(self.processes, self.far, self.scratch, TOOLS)
 
-    def measure(self, chosen: list[Row]) -> dict:
+    def measure(self) -> dict:
         """Paired and interleaved: in each round each stack once, row by row, each time in another order."""
         steadiness = Steadiness()
         bounds = [calibration.crypto_bound()]
-        results: dict[str, dict[str, list[Result]]] = {row.name: {} for row in chosen}
+        results: dict[str, dict[str, list[Result]]] = {row.name: {} for row in self.chosen}
         for number in range(self.options.rounds):
-            for row in (row for row in chosen if number == 0 or not row.once):
+            for row in (row for row in self.chosen if number == 0 or not row.once):
                 self._measure_row(row, number, results[row.name])
         bounds.append(calibration.crypto_bound())
-        return report.findings(chosen, results, bounds, steadiness.disturbance(), [f"{name}={path}" for name, path in self.options.build])
+        return report.findings(self.chosen, results, bounds, steadiness.disturbance(), [f"{name}={path}" for name, path in self.options.build])
 
     def _measure_row(self, row: Row, number: int, results: dict[str, list[Result]]) -> None:
-        names = [name for name in self.stacks if name in row.peers or name not in PEERS]
+        names = [name for name in self.stacks if _takes_part(name, row)]
         turned = names[number % len(names) :] + names[: number % len(names)]
         for name in turned:
             result = row.measure(self.stacks[name], self.options.seconds)
@@ -177,6 +181,13 @@ class Field:
             house.remove()
         self.far.remove()
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def _takes_part(name: str, row: Row) -> bool:
+    """Every genkan in every row, a peer and the bound where they have what is measured."""
+    if name == NULL:
+        return row.asked is not None
+    return name in row.peers or name not in PEERS
 
 
 def _tell(line: str) -> None:

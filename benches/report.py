@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 from .cpu import Disturbance
 from .measures import Result
 from .rows import Row
+from .stacks import NULL
 
 Findings = dict
 """As it is written to report.json."""
@@ -45,6 +46,9 @@ def _row(row: Row, results: dict[str, list[Result]]) -> dict:
         best = min(peers, key=lambda name: stacks[name]["median"])
         pairs = list(zip(stacks["genkan"]["values"], stacks[best]["values"]))
         found |= {"best": best, **_ratio([ours / max(theirs, 1e-9) for ours, theirs in pairs])}
+    if NULL in stacks:
+        pairs = list(zip(stacks[NULL]["values"], stacks["genkan"]["values"]))
+        found["bound"] = {"asked": row.asked, **_ratio([bound / max(ours, 1e-9) for bound, ours in pairs])}
     return found
 
 
@@ -75,14 +79,28 @@ def _doubts(bounds: list[float], around: Disturbance) -> list[str]:
 
 def table(found: Findings) -> str:
     """Markdown: a row for each measurement, a column for each stack."""
-    names = list(dict.fromkeys(name for row in found["rows"] for name in row["stacks"]))
+    names = list(dict.fromkeys(name for row in found["rows"] for name in row["stacks"] if name != NULL))
     lines = ["", "| what | unit | " + " | ".join(names) + " | of the best peer | reach |", "|---|---|" + "---|" * (len(names) + 2)]
     for row in found["rows"]:
         cells = [_cell(row["stacks"].get(name)) for name in names]
         lines.append(f"| {row['name']} | {row['unit']} | " + " | ".join(cells) + f" | {_share(row)} | {row['reach']:.2f} |")
     low, high = min(found["crypto_bound"]), max(found["crypto_bound"])
+    lines += _bounds([row for row in found["rows"] if "bound" in row])
     lines += ["", f"Cipher alone (Bc): {low:.3f}-{high:.3f} CPU-s/GB. Load {found['load']:.1f}, stolen {found['stolen']:.1%}."]
     return "\n".join(lines + [f"Doubt: {doubt}" for doubt in found["doubts"]])
+
+
+def _bounds(rows: list[dict]) -> list[str]:
+    """A second table: the same path without a cipher (Bs), and how near to it genkan is."""
+    if not rows:
+        return []
+    lines = ["", "| structural bound (Bs) | unit | bound | genkan | bound / genkan | asked |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        figures = [f"{row['stacks'][name]['median']:.3g}" for name in (NULL, "genkan")]
+        bound = row["bound"]
+        share = _interval(bound, bound["ratio"] >= bound["asked"])
+        lines.append(f"| {row['name']} | {row['unit']} | {' | '.join(figures)} | {share} | {bound['asked']:.2f} |")
+    return lines
 
 
 def _cell(stack: dict | None) -> str:
@@ -95,7 +113,13 @@ def _cell(stack: dict | None) -> str:
 def _share(row: dict) -> str:
     if "ratio" not in row:
         return ""
-    return f"{'**' if row['ratio'] <= row['reach'] else ''}{row['ratio']:.2f} ({row['from']:.2f}-{row['to']:.2f}){'**' if row['ratio'] <= row['reach'] else ''}"
+    return _interval(row, row["ratio"] <= row["reach"])
+
+
+def _interval(ratio: dict, is_met: bool) -> str:
+    """Bold where what is asked is met."""
+    text = f"{ratio['ratio']:.2f} ({ratio['from']:.2f}-{ratio['to']:.2f})"
+    return f"**{text}**" if is_met else text
 
 
 def write(found: Findings, place: Path) -> None:
@@ -108,7 +132,7 @@ def write(found: Findings, place: Path) -> None:
 def plot(found: Findings) -> str:
     """Bars of each row, as shares of its highest median."""
     relays = {"haproxy": "#b8860b", "nginx": "#4a6fa5", "caddy": "#a05050", "tokio-uring": "#7a5c99"}
-    colours = {"genkan": "#2f6f4f", **relays, "wireguard-go": "#c98a4b", "boringtun": "#8a8a4a"}
+    colours = {"genkan": "#2f6f4f", **relays, "wireguard-go": "#c98a4b", "boringtun": "#8a8a4a", NULL: "#bbb"}
     y, parts = 10, []
     for row in found["rows"]:
         highest = max(stack["median"] for stack in row["stacks"].values()) or 1

@@ -1,8 +1,9 @@
-"""What is measured: genkan, and a relay beside a tailscaled or another tunnel; each in a house that has a machine with the same tunnel."""
+"""What is measured: genkan, and a relay beside a tailscaled or another tunnel, each in a house whose machine has the same tunnel; and the path without a cipher."""
 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Sequence
@@ -15,15 +16,19 @@ from tests.lab.waiting import eventually
 
 from . import services, tunnels
 from .cpu import Group
-from .house import COORDINATOR, GATEWAY_LAN, GATEWAY_TAILNET, MACHINE_TAILNET, PUBLIC, SITE, House, scratch_under
+from .house import COORDINATOR, GATEWAY_LAN, GATEWAY_TAILNET, MACHINE_LAN, MACHINE_TAILNET, PUBLIC, SITE, House, scratch_under
 from .relays import HAPROXY, RELAYS, Relay
-from .services import Published
+from .services import BULK_TUNNEL, LAYER4, Published
 from .tunnels import TUNNELS, Tunnel
 
 LOGIN_PORT = 8080
 GENKAN_FIRST_PORT = 10000
 PEERS = tuple(peer.name for peer in (*RELAYS, *TUNNELS))
-"""Names of all stacks that are not genkan: a relay beside tailscaled by the relay's, HAProxy beside another tunnel by the tunnel's."""
+"""Names of all stacks that are neither genkan nor `NULL`: a relay beside tailscaled by the relay's, HAProxy beside another tunnel by the tunnel's."""
+NULL = "null"
+"""The stack without a cipher, whose processor time is the structural bound (Bs)."""
+NULL_PORT = 41641
+NULL_PROGRAM = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).resolve().parents[1] / "target")) / "release" / "examples" / "null_tunnel"
 POLICY = {
     "hosts": {"raspberry-pi": "100.64.0.1", "machine-a": MACHINE_TAILNET, "gateway": GATEWAY_TAILNET},
     "acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}],
@@ -41,6 +46,7 @@ class Stack:
     relay: Group
     tunnel: Group
     """The same group as `relay` where one process does both."""
+    published: tuple[Published, ...] = LAYER4
 
     def port(self, service: Published) -> int:
         return self.first_port + service.offset
@@ -130,6 +136,20 @@ def raise_tunnel(tunnel: Tunnel, processes: Processes, far: Group, scratch: Path
     return replace(_raise_relay(HAPROXY, house, group, place), name=tunnel.name)
 
 
+def raise_null(processes: Processes, far: Group, scratch: Path, tools: Path) -> Stack:
+    """A house with a tunnel without a cipher at both ends, and genkan's relay in the same process at the gateway's: for `BULK_TUNNEL` only."""
+    house = House(NULL, processes, far)
+    house.raise_up(with_coordinator=False)
+    services.start_machine(house, scratch_under(scratch, NULL), tools)
+    group = house.group(NULL)
+    relay = (f"0.0.0.0:{GENKAN_FIRST_PORT + BULK_TUNNEL.offset}", BULK_TUNNEL.dial)
+    house.start_in(group, "gateway", [NULL_PROGRAM, GATEWAY_TAILNET, f"{MACHINE_LAN}:{NULL_PORT}", *relay])
+    house.start_far(house.machine, "machine", NULL_PROGRAM, MACHINE_TAILNET, f"{GATEWAY_LAN}:{NULL_PORT}")
+    stack = Stack(NULL, house, GENKAN_FIRST_PORT, None, group, group, (BULK_TUNNEL,))
+    _await_path(stack)
+    return stack
+
+
 def _raise_relay(relay: Relay, house: House, tunnel: Group, place: Path) -> Stack:
     group = house.group(relay.name)
     command = relay.prepare(scratch_under(place, relay.name), relay.first_port)
@@ -163,7 +183,7 @@ def _await_coordinator(house: House, space: Namespace, address: str) -> None:
 
 def _await_path(stack: Stack) -> None:
     """Waits until the machine is reached through the tunnel, by the direct path."""
-    words = ["iperf3", "-c", PUBLIC, "-p", stack.port(services.BULK_TUNNEL), "-t", "1", "-J"]
+    words = ["iperf3", "-c", PUBLIC, "-p", stack.port(BULK_TUNNEL), "-t", "1", "-J"]
 
     def fast() -> bool:
         received = json.loads(stack.house.visit(*words))["end"]["sum_received"]

@@ -30,12 +30,12 @@ use crate::wire::key::{DiscoPrivate, NodePrivate, NodePublic};
 
 /// Reads per source and turn: enough to pay for the wake-up, few enough that one source does not delay the others by more
 /// than a millisecond or two.
-const READS: usize = 16;
+pub const READS: usize = 16;
 /// Bytes that wait to be sent, from which on they are: less than one send, so that each goes out while it is in the
 /// processor's cache, and that small packets share one.
-const SEND_AT: usize = 32 * 1024;
+pub const SEND_AT: usize = 32 * 1024;
 /// What the kernel gives at once is no longer than this.
-const FULL: usize = 65_507;
+pub const FULL: usize = 65_507;
 /// Messages of the relay taken at once.
 const RELAYED: usize = 64;
 /// The area of this loop in a roll call.

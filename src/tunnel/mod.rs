@@ -5,5 +5,5 @@ pub mod driver;
 pub mod flows;
 pub mod metrics;
 mod own_endpoints;
-mod tun_device;
-mod udp_socket;
+pub mod tun_device;
+pub mod udp_socket;
