@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 /// A future that each time it is woken lets everything run that is ready already, and only then goes on. The runtime runs first what was
 /// woken last; so an HTTP/2 connection would write each answer by itself as soon as its upstream has given it, although the other
-/// upstreams' answers are there too. Measured with 8 streams on each of 8 connections: see `benches/README.md`.
+/// upstreams' answers are there too. Measured with 8 streams on each of 8 connections: 18.7 to 18.0 us per request of 1 kB.
 pub struct AfterOthers<F> {
     future: Pin<Box<F>>,
     has_waited: bool,
