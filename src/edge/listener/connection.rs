@@ -19,7 +19,6 @@ use tracing::debug;
 use super::Shared;
 use super::activity::Activity;
 use super::stream::Stream;
-use super::turn::AfterOthers;
 use crate::edge::Body;
 use crate::edge::core::dispatch::Presented;
 use crate::edge::core::listen_plan::Door;
@@ -132,8 +131,7 @@ where
     let service = service(Arc::clone(&shared.front), connection, activity.clone());
     let io = TokioIo::new(io);
     let ended = if is_http2 {
-        let connection = AfterOthers::new(http2_builder().serve_connection(io, service));
-        drive(connection, &activity, shared).await
+        drive(http2_builder().serve_connection(io, service), &activity, shared).await
     } else {
         drive(http1_builder().serve_connection(io, service).with_upgrades(), &activity, shared).await
     };
@@ -210,13 +208,13 @@ where
     }
 }
 
-impl<I, S> Finish for AfterOthers<http2::Connection<I, S, TokioExecutor>>
+impl<I, S> Finish for http2::Connection<I, S, TokioExecutor>
 where
     S: hyper::service::HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static>,
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     fn finish(self: Pin<&mut Self>) {
-        self.inner().graceful_shutdown();
+        self.graceful_shutdown();
     }
 }
 

@@ -8,7 +8,6 @@ mod connection;
 mod permit;
 mod socket;
 mod stream;
-mod turn;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
