@@ -8,16 +8,21 @@ mod cable;
 #[path = "tunnel_namespaces/tunnels.rs"]
 mod tunnels;
 
+use std::net::UdpSocket;
+use std::sync::mpsc::channel;
 use std::thread::sleep;
 use std::time::Duration;
 
 use cable::Cable;
+use genkan::tunnel::udp_socket::BoundSockets;
 use tunnels::{Tunnels, ipv4, ipv6};
 
 /// For the tunnels to come up.
 const START: Duration = Duration::from_secs(1);
 /// Until an address that no longer answers is not trusted.
 const DISTRUST: Duration = Duration::from_secs(7);
+/// For a datagram over the cable.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Of the tunnel's interface.
 const MTU: u64 = 1280;
 /// Packets that one super-packet is at least in the mean; 4 to 22 were seen.
@@ -51,6 +56,34 @@ fn bulk_arrives_whole_where_one_side_has_no_offloads() {
 #[ignore = "needs root and ip"]
 fn bulk_arrives_whole_without_offloads() {
     bulk_arrives_whole("bulk-plain", [false, false]);
+}
+
+#[test]
+#[ignore = "needs root and ip"]
+fn a_way_with_a_small_mtu_concerns_itself_alone() {
+    let cable = Cable::lay("small-mtu");
+    assert!(cable.inside(0, "ip route add 192.168.77.2 dev cable mtu 1300"));
+    let (bound, is_bound) = channel();
+    let receiver = cable.spawn(1, move || {
+        let socket = UdpSocket::bind("192.168.77.2:41641").expect("the cable's address");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        bound.send(()).expect("waited for");
+        [(); 3].map(|()| socket.recv(&mut [0; 2000]).expect("a datagram"))
+    });
+    is_bound.recv().expect("it listens");
+    let sender = cable.spawn(0, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut sockets = BoundSockets::bind(0).and_then(BoundSockets::watch).expect("a free port");
+            let before = sockets.sends_segments();
+            let to = "192.168.77.2:41641".parse().expect("an address");
+            sockets.send(&[7; 3000], 1400, to).await.expect("in fragments");
+            (before, sockets.sends_segments())
+        })
+    });
+    let (before, after) = sender.join().expect("sent");
+    assert_eq!(receiver.join().expect("received"), [1400, 1400, 200]);
+    assert_eq!(before, after, "others are sent segments as before");
 }
 
 fn machines_reach_each_other(label: &str, offload: [bool; 2]) {

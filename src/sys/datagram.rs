@@ -104,7 +104,7 @@ pub fn receive_many(
         libc::recvmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), asked, flags, wait_for_none)
     };
     let count = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-    // Read here: the messages point to the envelopes, which are about to move.
+    // Read here, as the messages lead to the envelopes, which end with this function.
     let mut read = [const { None }; TOGETHER];
     for ((place, envelope), message) in read.iter_mut().zip(&envelopes).zip(&messages[..count]) {
         *place = Some(envelope.read(&message.msg_hdr, message.msg_len as usize));

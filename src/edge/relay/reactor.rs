@@ -337,15 +337,16 @@ impl Reactor {
 
     /// Acts on what has waited long enough and finds out when to look again.
     fn sweep(&mut self, now: Instant) {
-        self.sweep_at = None;
-        let deadlines = self.connections.iter();
-        let deadlines = deadlines.filter_map(|(id, connection)| Some((id, connection.poll_timeout()?)));
-        for (id, at) in deadlines.collect::<Vec<_>>() {
-            if at <= now {
-                self.handle_timeout(id, now);
-            } else {
-                self.sweep_at = earliest(self.sweep_at, Some(at.max(now + SWEEP_SPACING)));
+        let (mut due, mut next) = (Vec::new(), None);
+        for (id, connection) in self.connections.iter() {
+            match connection.poll_timeout() {
+                Some(at) if at <= now => due.push(id),
+                at => next = earliest(next, at),
             }
+        }
+        self.sweep_at = next.map(|at| at.max(now + SWEEP_SPACING));
+        for id in due {
+            self.handle_timeout(id, now);
         }
     }
 

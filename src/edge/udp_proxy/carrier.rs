@@ -94,8 +94,10 @@ impl Carrier {
             });
             tokio::select! {
                 () = &mut stopped => break,
-                woken = woken => if let Some(readable) = woken {
-                    self.receive(readable, &mut batch).await;
+                woken = woken => match woken {
+                    Some(Ok(())) => self.receive(&mut batch).await,
+                    Some(Err(error)) => self.pause(&error).await,
+                    None => {}
                 },
             }
             self.follow_targets();
@@ -106,20 +108,24 @@ impl Carrier {
     }
 
     /// Takes what is there. Under a flood other tasks get their turn too.
-    async fn receive(&mut self, mut readable: io::Result<()>, batch: &mut Batch) {
+    async fn receive(&mut self, batch: &mut Batch) {
         let shared = Arc::clone(&self.shared);
         for _ in 0..BATCHES {
-            readable = readable.and_then(|()| shared.listener.receive(batch));
-            if let Err(error) = readable {
-                tracing::warn!(route = shared.metrics.route, %error, "receiving datagrams failed");
-                return tokio::time::sleep(RECEIVE_PAUSE).await;
-            }
+            let received = shared.listener.receive(batch);
             self.pass_all(batch);
+            if let Err(error) = received {
+                return self.pause(&error).await;
+            }
             if batch.is_last() {
                 return;
             }
         }
         tokio::task::yield_now().await;
+    }
+
+    async fn pause(&self, error: &io::Error) {
+        tracing::warn!(route = self.shared.metrics.route, %error, "receiving datagrams failed");
+        tokio::time::sleep(RECEIVE_PAUSE).await;
     }
 
     fn pass_all(&mut self, batch: &Batch) {

@@ -116,7 +116,7 @@ impl DatagramSocket {
     /// Takes datagrams that are there, perhaps none.
     ///
     /// # Errors
-    /// The kernel's; the next call may succeed.
+    /// The kernel's; the next call may succeed. What came before it is in the batch.
     pub fn receive(&self, batch: &mut Batch) -> io::Result<()> {
         batch.received.clear();
         batch.is_last = false;
