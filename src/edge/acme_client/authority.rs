@@ -38,8 +38,9 @@ pub struct HttpsClient {
     tls: TlsConnector,
 }
 
+/// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
-enum RequestError {
+pub enum RequestError {
     #[error("the authority's URL is not https://host/...")]
     Url,
     #[error("the certificate authority does not answer in time")]

@@ -16,7 +16,7 @@ use instant_acme::{Account, AccountBuilder, AccountCredentials, ExternalAccountK
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::core::acme_order::{Failure, NameStanding, OrderBook};
+use super::core::acme_order::{NameStanding, OrderBook};
 use super::core::certificate::Validity;
 use super::http_metrics::HttpMetrics;
 use super::settings::AcmeSettings;
@@ -118,9 +118,8 @@ impl AcmeClient {
             Err(error) => error,
         };
         self.metrics.count_order(name, "failed");
-        let failure = if error.is_rate_limit() { Failure::RateLimited } else { Failure::Ordinary };
         let now = Instant::now();
-        let delay = book.handle_failure(name, failure, now);
+        let delay = book.handle_failure(name, error.failure(), now);
         self.tell_ended(book, name, Some(&error), now);
         warn!(name, %error, advice = error.advice(), retry_in_seconds = delay.as_secs(), "no certificate");
     }

@@ -2,7 +2,9 @@
 
 use instant_acme::{Error, Problem};
 
+use super::authority::RequestError;
 use crate::edge::StoreFailure;
+use crate::edge::core::acme_order::Failure;
 use crate::edge::tls::CertificateError;
 
 /// Where problem types of RFC 8555 section 6.7 begin.
@@ -41,9 +43,15 @@ impl From<Error> for OrderError {
 }
 
 impl OrderError {
+    /// What it means for the next attempt.
     #[must_use]
-    pub fn is_rate_limit(&self) -> bool {
-        self.kind() == Some("rateLimited")
+    pub fn failure(&self) -> Failure {
+        match (self, self.kind()) {
+            (_, Some("rateLimited")) => Failure::RateLimited,
+            (_, Some("badNonce")) => Failure::Unseen,
+            (Self::Acme(Error::Other(cause)), _) if cause.is::<RequestError>() => Failure::Unseen,
+            _ => Failure::Ordinary,
+        }
     }
 
     #[must_use]
@@ -102,7 +110,16 @@ mod tests {
         assert!(error.to_string().contains("why"), "{error}");
         assert!(error.advice().contains("port 80"), "{}", error.advice());
         assert!(refused("dns").advice().contains("A record"));
-        assert!(refused("rateLimited").is_rate_limit() && !error.is_rate_limit());
         assert!(refused("accountDoesNotExist").is_unknown_account());
+    }
+
+    #[test]
+    fn only_what_the_authority_looked_at_counts_against_the_name() {
+        assert_eq!(refused("connection").failure(), Failure::Ordinary);
+        assert_eq!(refused("rateLimited").failure(), Failure::RateLimited);
+        assert_eq!(refused("badNonce").failure(), Failure::Unseen);
+        let other = |cause: Box<dyn std::error::Error + Send + Sync>| OrderError::from(Error::Other(cause));
+        assert_eq!(other(Box::new(RequestError::Timeout)).failure(), Failure::Unseen);
+        assert_eq!(other("no nonce".into()).failure(), Failure::Ordinary);
     }
 }

@@ -17,6 +17,10 @@ use crate::base::wall_time::{UnixTime, WallTime};
 /// validations per host name that Let's Encrypt forgives in one hour.
 const FIRST_DELAY: Duration = Duration::from_mins(2);
 
+/// The same where the authority did not even look at the order: it counts nothing, and a box that has just been switched on
+/// with its router is seconds away from the internet.
+const FIRST_DELAY_UNSEEN: Duration = Duration::from_secs(5);
+
 /// The longest wait between attempts: a port forwarded at last is noticed within the same half day.
 const LONGEST_DELAY: Duration = Duration::from_hours(6);
 
@@ -32,8 +36,10 @@ pub const MAX_NAMES: usize = 256;
 /// Whose word ended an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// Refused, not validated, or not reachable.
+    /// Refused or not validated.
     Ordinary,
+    /// The authority was not reached, or refused the request's nonce: it did not look at the order.
+    Unseen,
     /// The authority limits the rate of orders.
     RateLimited,
 }
@@ -92,8 +98,12 @@ impl OrderBook {
     pub fn handle_failure(&mut self, name: &str, failure: Failure, now: Instant) -> Duration {
         let jitter = f64::from(self.rng.next_u32()) / f64::from(u32::MAX) / 4.0;
         let Some(standing) = self.names.get_mut(name) else { return Duration::ZERO };
-        let doubled = FIRST_DELAY.saturating_mul(2_u32.saturating_pow(standing.failures));
-        let floor = if failure == Failure::RateLimited { RATE_LIMIT_DELAY } else { FIRST_DELAY };
+        let (first, floor) = match failure {
+            Failure::Ordinary => (FIRST_DELAY, FIRST_DELAY),
+            Failure::Unseen => (FIRST_DELAY_UNSEEN, FIRST_DELAY_UNSEEN),
+            Failure::RateLimited => (FIRST_DELAY, RATE_LIMIT_DELAY),
+        };
+        let doubled = first.saturating_mul(2_u32.saturating_pow(standing.failures));
         let delay = doubled.clamp(floor, LONGEST_DELAY).mul_f64(1.0 + jitter);
         standing.failures = standing.failures.saturating_add(1);
         standing.not_before = now + delay;

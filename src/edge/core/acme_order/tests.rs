@@ -57,6 +57,21 @@ fn five_failures_fit_in_the_first_hour_and_waits_end_at_six_hours() {
 }
 
 #[test]
+fn an_authority_that_did_not_look_is_asked_again_soon_and_then_ever_less() {
+    let start = Instant::now();
+    let mut now = start;
+    let mut book = book(&["a.example.com"], now);
+    let mut delays = Vec::new();
+    for _ in 0..20 {
+        delays.push(book.handle_failure("a.example.com", Failure::Unseen, now));
+        now += delays[delays.len() - 1];
+    }
+    assert!(delays[0] >= Duration::from_secs(5) && delays[0] < Duration::from_secs(7), "{delays:?}");
+    assert!(delays[..5].iter().sum::<Duration>() < Duration::from_mins(4), "{delays:?}");
+    assert!(delays[19] >= LONGEST_DELAY, "{delays:?}");
+}
+
+#[test]
 fn a_rate_limit_waits_an_hour_at_once() {
     let now = Instant::now();
     let mut book = book(&["a.example.com"], now);
