@@ -6,20 +6,19 @@ to machine C, is left wholly alone: its flow ends, and the tunnel's session and 
 
 from __future__ import annotations
 
-import copy
 import os
 import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Iterator
+from typing import Iterator
 
 import pytest
 
-from . import layout, paths, services
+from . import echo_routes, layout, paths
 from .conversation import Conversation
+from .echo_routes import BY_TUNNEL, DATAGRAMS, STRAIGHT, UPSTREAMS
 from .lab import Lab
-from .waiting import eventually
 
 MOMENT, LONG = 20, 600
 """Seconds. The short silence outlasts the tunnel's interval of keep-alives (10 s) and the life of a proven path (6.5 s)."""
@@ -31,48 +30,13 @@ MAY_GROW = 1024 * 1024
 FLOW_LIVES = 60
 """Seconds without a datagram after which the gateway ends a flow; the next datagram begins another."""
 HEARD_WITHIN = 10
-ECHO_PORT = 7000
-
-BY_TUNNEL, STRAIGHT, DATAGRAMS = 7001, 7002, 7003
-UPSTREAMS = {
-    BY_TUNNEL: ("tcp", layout.MACHINE_A.tailnet),
-    STRAIGHT: ("tcp", layout.MACHINE_A.address),
-    DATAGRAMS: ("udp", layout.MACHINE_C.tailnet),
-}
 
 
 @pytest.fixture
 def listening(lab: Lab) -> Iterator[Lab]:
     """The lab with a service on machines A and C, and the gateway's ports that lead to them."""
-    echoes = [services.start_echo(lab.processes, machine.space, ECHO_PORT) for machine in (lab.a, lab.c)]
-    lab.gateway.set_policy(_with_echo_allowed(lab.gateway.seed_policy))
-    lab.set_routes(_with_routes_to_echo(lab.gateway.seed_routes))
-    for port, (protocol, _) in UPSTREAMS.items():
-        sockets = (f"-l{protocol[0]}", f"sport = :{port}")
-        eventually(f"the gateway listens on {port}", lambda: lab.network.gateway.sockets(*sockets), within=5)
-    yield lab
-    for echo in echoes:
-        lab.processes.stop(echo)
-
-
-def _with_echo_allowed(policy: dict[str, Any]) -> dict[str, Any]:
-    changed = copy.deepcopy(policy)
-    targets = [f"{machine.host}:{ECHO_PORT}" for machine in (layout.MACHINE_A, layout.MACHINE_C)]
-    changed["acls"].append({"action": "accept", "src": ["raspberry-pi"], "dst": targets})
-    return changed
-
-
-def _with_routes_to_echo(routes: dict[str, Any]) -> dict[str, Any]:
-    changed = copy.deepcopy(routes)
-    for port, (protocol, address) in UPSTREAMS.items():
-        upstream = {"dial": [f"{protocol}/{address}:{ECHO_PORT}"]}
-        route = {"handle": [{"handler": "proxy", "upstreams": [upstream]}]}
-        changed["apps"]["layer4"]["servers"][_route(port)] = {"listen": [f"{protocol}/0.0.0.0:{port}"], "routes": [route]}
-    return changed
-
-
-def _route(port: int) -> str:
-    return f"echo_{port}"
+    with echo_routes.opened(lab):
+        yield lab
 
 
 @dataclass(frozen=True)
@@ -139,7 +103,7 @@ def flow(listening: Lab) -> Iterator[Conversation]:
 
 
 def _open_flows(lab: Lab) -> int:
-    return int(lab.gateway.metric("genkan_edge_udp_flows_open", route=_route(DATAGRAMS)))
+    return int(lab.gateway.metric("genkan_edge_udp_flows_open", route=echo_routes.route(DATAGRAMS)))
 
 
 def _flow_goes_on(lab: Lab, flow: Conversation, before: str, has_ended: bool) -> None:

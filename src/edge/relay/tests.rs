@@ -485,12 +485,7 @@ async fn a_reset_or_a_stop_in_bulk_ends_the_connection() {
             if ends_by_reset {
                 SockRef::from(&server).set_linger(Some(Duration::ZERO)).expect("a socket");
                 drop(server);
-                patient(async {
-                    while handle.open() > 0 {
-                        tokio::time::sleep(Duration::from_millis(10)).await;
-                    }
-                })
-                .await;
+                eventually("closed", || handle.open() == 0).await;
             } else {
                 handle.stop(Duration::ZERO).await;
                 return;
