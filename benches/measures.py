@@ -104,11 +104,16 @@ def _counted(output: str) -> tuple[int, int]:
     return int(done[1]), int(done[2]) + int(done[3])
 
 
-def connections(stack: Stack, seconds: float) -> Result:
+def connections(at_once: int) -> Measure:
     """Microseconds per connection through the layer 4 relay alone: accept, dial, a byte each way, reset."""
-    meter = Meter([stack.relay])
-    count = int(stack.house.visit(TOOLS / "streams", "connect", PUBLIC, stack.port(BYTES_DIRECT), seconds))
-    return Result(meter.spent() / count * 1e6, {"per second": count / seconds})
+
+    def measure(stack: Stack, seconds: float) -> Result:
+        meter = Meter([stack.relay])
+        words = ["connect", PUBLIC, stack.port(BYTES_DIRECT), seconds, at_once]
+        count = int(stack.house.visit(TOOLS / "streams", *words))
+        return Result(meter.spent() / count * 1e6, {"per second": count / seconds})
+
+    return measure
 
 
 def handshakes(resumed: bool) -> Measure:

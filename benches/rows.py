@@ -42,7 +42,8 @@ def rows() -> list[Row]:
     ]
     small = [
         Row("relay alone, small messages x 64", per_request, measures.small_messages, STREAMED, 1),
-        Row("relay alone, connections", "us/connection", measures.connections, STREAMED, 1),
+        Row("relay alone, connections", "us/connection", measures.connections(1), STREAMED, 1),
+        Row("relay alone, connections x 64", "us/connection", measures.connections(64), STREAMED, 1),
     ]
     datagrams = [
         Row(f"datagrams, {size} B, {rate:,}/s", "us/datagram", measures.datagrams(size, rate), ("nginx", "caddy"), reach)

@@ -1,10 +1,11 @@
 // Many TCP connections: short ones, and ones that wait.
 //
-//   serve PORT                      answers each byte with a byte, and closes when the other side does
-//   connect HOST PORT SECONDS       one connection after the other: a byte there, a byte back, reset; prints how many
-//   hold HOST PORT COUNT            opens COUNT connections, a byte there and back on each; prints "held"; holds until SIGTERM
+//   serve PORT                       answers each byte with a byte, and closes when the other side does
+//   connect HOST PORT SECONDS COUNT  COUNT connections at once, each followed by the next: a byte there, a byte back, reset; prints how many
+//   hold HOST PORT COUNT             opens COUNT connections, a byte there and back on each; prints "held"; holds until SIGTERM
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,9 +30,14 @@ static void reset_on_close(int descriptor) {
     setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
 }
 
-static int dial(const char *host, const char *port) {
+static struct sockaddr_in address(const char *host, const char *port) {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(atoi(port))};
     inet_pton(AF_INET, host, &to.sin_addr);
+    return to;
+}
+
+static int dial(const char *host, const char *port) {
+    struct sockaddr_in to = address(host, port);
     int descriptor = socket(AF_INET, SOCK_STREAM, 0);
     if (descriptor < 0 || connect(descriptor, (void *)&to, sizeof to)) fail("connect");
     return descriptor;
@@ -66,13 +72,40 @@ static _Noreturn void serve(char **words) {
     }
 }
 
+static void watch(int poll, int operation, int descriptor, int events) {
+    struct epoll_event event = {.events = events, .data.fd = descriptor};
+    if (epoll_ctl(poll, operation, descriptor, &event)) fail("epoll_ctl");
+}
+
+// Says its byte as soon as it is connected.
+static void begin(int poll, const struct sockaddr_in *to) {
+    int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    if (descriptor < 0 || (connect(descriptor, (void *)to, sizeof *to) && errno != EINPROGRESS)) fail("connect");
+    watch(poll, EPOLL_CTL_ADD, descriptor, EPOLLOUT);
+}
+
 static int connect_often(char **words) {
+    struct sockaddr_in to = address(words[0], words[1]);
+    struct epoll_event events[EVENTS];
+    int poll = epoll_create1(0);
+    for (int at = atoi(words[3]); at > 0; at--) begin(poll, &to);
     long count = 0;
-    for (double end = now() + atof(words[2]); now() < end; count++) {
-        int descriptor = dial(words[0], words[1]);
-        exchange(descriptor);
-        reset_on_close(descriptor);
-        close(descriptor);
+    for (double end = now() + atof(words[2]); now() < end;) {
+        int ready = epoll_wait(poll, events, EVENTS, 1000);
+        for (int at = 0; at < ready; at++) {
+            int descriptor = events[at].data.fd;
+            char byte = 'x';
+            if (events[at].events & EPOLLOUT) {
+                if (write(descriptor, &byte, 1) != 1) fail("a byte there");
+                watch(poll, EPOLL_CTL_MOD, descriptor, EPOLLIN);
+                continue;
+            }
+            if (read(descriptor, &byte, 1) != 1) fail("a byte back");
+            reset_on_close(descriptor);
+            close(descriptor);
+            count++;
+            begin(poll, &to);
+        }
     }
     printf("%ld\n", count);
     return 0;
@@ -92,7 +125,7 @@ static _Noreturn void hold(char **words) {
 
 int main(int count, char **words) {
     if (count == 3 && !strcmp(words[1], "serve")) serve(words + 2);
-    if (count == 5 && !strcmp(words[1], "connect")) return connect_often(words + 2);
+    if (count == 6 && !strcmp(words[1], "connect")) return connect_often(words + 2);
     if (count == 5 && !strcmp(words[1], "hold")) hold(words + 2);
     fprintf(stderr, "see the head of the source\n");
     return 2;
