@@ -21,6 +21,9 @@ const FIRST_DELAY: Duration = Duration::from_mins(2);
 /// with its router is seconds away from the internet.
 const FIRST_DELAY_UNSEEN: Duration = Duration::from_secs(5);
 
+/// The longest such wait: whoever gets the internet back has certificates soon after.
+const LONGEST_DELAY_UNSEEN: Duration = Duration::from_mins(15);
+
 /// The longest wait between attempts: a port forwarded at last is noticed within the same half day.
 const LONGEST_DELAY: Duration = Duration::from_hours(6);
 
@@ -55,7 +58,9 @@ pub struct OrderBook {
 struct Standing {
     /// Of the certificate in hand.
     validity: Option<Validity>,
-    failures: u32,
+    /// Orders that failed since the last one that did not, but for the unseen ones.
+    refused: u32,
+    unseen: u32,
     not_before: Instant,
 }
 
@@ -81,7 +86,7 @@ impl OrderBook {
     pub fn set_names<'a>(&mut self, wanted: impl IntoIterator<Item = &'a str>, now: Instant) {
         let mut names = BTreeMap::new();
         for name in wanted.into_iter().take(MAX_NAMES) {
-            let fresh = Standing { validity: None, failures: 0, not_before: now };
+            let fresh = Standing { validity: None, refused: 0, unseen: 0, not_before: now };
             names.insert(name.to_owned(), self.names.get(name).copied().unwrap_or(fresh));
         }
         self.names = names;
@@ -90,7 +95,7 @@ impl OrderBook {
     /// A certificate is in hand, loaded or just issued.
     pub fn handle_certificate(&mut self, name: &str, validity: Validity, now: Instant) {
         if let Some(standing) = self.names.get_mut(name) {
-            *standing = Standing { validity: Some(validity), failures: 0, not_before: now };
+            *standing = Standing { validity: Some(validity), refused: 0, unseen: 0, not_before: now };
         }
     }
 
@@ -98,14 +103,16 @@ impl OrderBook {
     pub fn handle_failure(&mut self, name: &str, failure: Failure, now: Instant) -> Duration {
         let jitter = f64::from(self.rng.next_u32()) / f64::from(u32::MAX) / 4.0;
         let Some(standing) = self.names.get_mut(name) else { return Duration::ZERO };
-        let (first, floor) = match failure {
-            Failure::Ordinary => (FIRST_DELAY, FIRST_DELAY),
-            Failure::Unseen => (FIRST_DELAY_UNSEEN, FIRST_DELAY_UNSEEN),
-            Failure::RateLimited => (FIRST_DELAY, RATE_LIMIT_DELAY),
+        let (count, first, floor, longest) = match failure {
+            Failure::Ordinary => (&mut standing.refused, FIRST_DELAY, FIRST_DELAY, LONGEST_DELAY),
+            Failure::RateLimited => (&mut standing.refused, FIRST_DELAY, RATE_LIMIT_DELAY, LONGEST_DELAY),
+            Failure::Unseen => {
+                (&mut standing.unseen, FIRST_DELAY_UNSEEN, FIRST_DELAY_UNSEEN, LONGEST_DELAY_UNSEEN)
+            }
         };
-        let doubled = first.saturating_mul(2_u32.saturating_pow(standing.failures));
-        let delay = doubled.clamp(floor, LONGEST_DELAY).mul_f64(1.0 + jitter);
-        standing.failures = standing.failures.saturating_add(1);
+        let doubled = first.saturating_mul(2_u32.saturating_pow(*count));
+        let delay = doubled.clamp(floor, longest).mul_f64(1.0 + jitter);
+        *count = count.saturating_add(1);
         standing.not_before = now + delay;
         delay
     }
@@ -127,7 +134,7 @@ impl OrderBook {
         let view = |(name, standing): (&String, &Standing)| NameStanding {
             name: name.clone(),
             validity: standing.validity,
-            failures: standing.failures,
+            failures: standing.failures(),
             next_try: wall.known().map(|today| standing.next_try(now, today)),
         };
         self.names.iter().map(view).collect()
@@ -142,6 +149,10 @@ impl OrderBook {
 }
 
 impl Standing {
+    fn failures(&self) -> u32 {
+        self.refused.saturating_add(self.unseen)
+    }
+
     fn is_wanting(&self, today: UnixTime) -> bool {
         self.validity.is_none_or(|validity| today >= validity.renew_at())
     }
@@ -153,7 +164,7 @@ impl Standing {
 
     fn deadline(&self, now: Instant, today: UnixTime) -> (Instant, &'static str) {
         if self.is_wanting(today) {
-            let reason = if self.failures > 0 { "retry an order" } else { "order a certificate" };
+            let reason = if self.failures() > 0 { "retry an order" } else { "order a certificate" };
             return (self.not_before.max(now), reason);
         }
         let renew_at = self.validity.map_or(today, Validity::renew_at);

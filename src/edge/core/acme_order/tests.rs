@@ -68,7 +68,14 @@ fn an_authority_that_did_not_look_is_asked_again_soon_and_then_ever_less() {
     }
     assert!(delays[0] >= Duration::from_secs(5) && delays[0] < Duration::from_secs(7), "{delays:?}");
     assert!(delays[..5].iter().sum::<Duration>() < Duration::from_mins(4), "{delays:?}");
-    assert!(delays[19] >= LONGEST_DELAY, "{delays:?}");
+    assert!(delays[19] >= LONGEST_DELAY_UNSEEN, "{delays:?}");
+    assert!(delays[19] <= LONGEST_DELAY_UNSEEN.mul_f64(1.25), "{delays:?}");
+    let refused = book.handle_failure("a.example.com", Failure::Ordinary, now);
+    assert!(
+        refused <= FIRST_DELAY.mul_f64(1.25),
+        "it is the first that the authority looked at: {refused:?}"
+    );
+    assert_eq!(book.standings(now, WallTime::Known(TODAY))[0].failures, 21);
 }
 
 #[test]
