@@ -96,7 +96,7 @@ impl Layer4 {
         // What can fail comes first, while nothing has been given up for it.
         let mut begun = BTreeMap::new();
         for (at, server) in others {
-            begun.insert(*at, self.try_start(*at, server)?);
+            begun.insert(*at, self.start_patiently(*at, server).await?);
         }
         for route in gone.iter().filter_map(|at| self.routes.remove(at)) {
             tokio::spawn(route.stop(grace));
@@ -127,7 +127,7 @@ impl Layer4 {
         ending.join_all().await;
     }
 
-    /// A route that has just ended may hold a wider or narrower address of the same port for a moment longer.
+    /// A route that has just ended may hold this address, or a wider or narrower one of the same port, for a moment longer.
     async fn start_patiently(&mut self, at: Listen, server: &Layer4Server) -> Result<Route, Layer4Error> {
         for _ in 0..PATIENT_TRIES {
             match self.try_start(at, server) {

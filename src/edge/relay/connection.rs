@@ -34,8 +34,6 @@ pub(super) struct Engine {
 /// What an operation in the ring belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Token {
-    /// A command may have come.
-    Wake,
     /// The listener of the route with this number.
     Accept(u64),
     Connection(SlotId, Operation),

@@ -65,4 +65,6 @@ pub fn choose(
 #[cfg(test)]
 mod header_tests;
 #[cfg(test)]
+mod reload_tests;
+#[cfg(test)]
 mod tests;

@@ -10,7 +10,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -20,6 +19,8 @@ use super::pipe::Pipes;
 use super::route::RouteState;
 use super::socket;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::error::TryRecvError;
 
 use crate::base::roll_call::Turns;
 use crate::base::slots::{SlotId, Slots};
@@ -53,8 +54,7 @@ pub(super) struct Reactor {
     engine: Engine,
     /// Readable when an operation has ended.
     events: AsyncFd<OwnedFd>,
-    queue: Receiver<Command>,
-    wake: Rc<OwnedFd>,
+    queue: UnboundedReceiver<Command>,
     routes: BTreeMap<u64, Served>,
     connections: Slots<Connection>,
     /// When a connection may have waited long enough.
@@ -89,27 +89,14 @@ struct Stopping {
 impl Reactor {
     /// # Errors
     /// The kernel's refusal of a ring.
-    pub fn new(queue: Receiver<Command>, wake: OwnedFd, metrics: RelayMetrics) -> io::Result<Self> {
-        let mut ring = Ring::new(MAX_OPERATIONS, MAX_CHUNKS)?;
+    pub fn new(queue: UnboundedReceiver<Command>, metrics: RelayMetrics) -> io::Result<Self> {
+        let ring = Ring::new(MAX_OPERATIONS, MAX_CHUNKS)?;
         let events = ring.watch()?;
-        let wake = Rc::new(wake);
-        ring.poll_readable(&wake, Token::Wake)?;
         let connections = Slots::new(MAX_CONNECTIONS);
         let routes = BTreeMap::new();
         let engine = Engine { ring, pipes: Pipes::default() };
         let alarm = Alarm::new(Instant::now() + TURN);
-        Ok(Self {
-            engine,
-            events,
-            queue,
-            wake,
-            routes,
-            connections,
-            sweep_at: None,
-            alarm,
-            ending: false,
-            metrics,
-        })
+        Ok(Self { engine, events, queue, routes, connections, sweep_at: None, alarm, ending: false, metrics })
     }
 
     /// Runs until nobody can command it any more and everything is closed; each time round counts.
@@ -130,6 +117,7 @@ impl Reactor {
             }
             turns.count();
             now = Instant::now();
+            self.take_commands(now);
             for completion in completions.drain(..) {
                 self.handle(completion, now);
             }
@@ -139,19 +127,33 @@ impl Reactor {
         Ok(())
     }
 
-    /// Waits until an operation may have ended or something falls due.
+    /// Waits until an operation may have ended, a command comes or something falls due.
     async fn wait(&mut self, now: Instant) -> io::Result<()> {
         let due = self.next_deadline().map_or(now + TURN, |at| at.min(now + TURN));
-        poll_fn(|context| match self.events.poll_read_ready(context) {
-            Poll::Ready(ready) => Poll::Ready(ready.map(|mut ready| ready.clear_ready())),
-            Poll::Pending => self.alarm.poll(due, context).map(Ok),
+        let command = poll_fn(|context| {
+            if !self.ending
+                && let Poll::Ready(command) = self.queue.poll_recv(context)
+            {
+                return Poll::Ready(Ok(command));
+            }
+            match self.events.poll_read_ready(context) {
+                Poll::Ready(ready) => Poll::Ready(ready.map(|mut ready| {
+                    ready.clear_ready();
+                    None
+                })),
+                Poll::Pending => self.alarm.poll(due, context).map(|()| Ok(None)),
+            }
         })
-        .await
+        .await?;
+        // That there will be no more, `take_commands` sees.
+        if let Some(command) = command {
+            self.obey(command, Instant::now());
+        }
+        Ok(())
     }
 
     fn handle(&mut self, completion: Completion<Token>, now: Instant) {
         match (completion.token, completion.event) {
-            (Token::Wake, _) => self.take_commands(now),
             (Token::Accept(route), Event::Accepted { connection, more }) => {
                 self.handle_accepted(route, connection, more, now);
             }
@@ -164,21 +166,19 @@ impl Reactor {
     }
 
     fn take_commands(&mut self, now: Instant) {
-        // Empties the counter; it is not blocking.
-        nix::unistd::read(&self.wake, &mut [0; 8]).ok();
-        loop {
+        while !self.ending {
             match self.queue.try_recv() {
-                Ok(Command::Serve { route, listener, state }) => self.serve(route, listener, state, now),
-                Ok(Command::Stop { route, grace, done }) => {
-                    self.stop(route, now.checked_add(grace), Some(done), now);
-                }
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => return self.end(now),
+                Ok(command) => self.obey(command, now),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => self.end(now),
             }
         }
-        if let Err(error) = self.engine.ring.poll_readable(&self.wake, Token::Wake) {
-            tracing::error!(%error, "the relay cannot wait for commands and ends");
-            self.end(now);
+    }
+
+    fn obey(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Serve { route, listener, state } => self.serve(route, listener, state, now),
+            Command::Stop { route, grace, done } => self.stop(route, now.checked_add(grace), Some(done), now),
         }
     }
 

@@ -3,13 +3,12 @@
 //! With several threads the kernel spreads connections over them (`SO_REUSEPORT`), and a connection lives and dies in one.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use socket2::Socket;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::handle::{Done, Stop};
 use super::reactor::{Command, Reactor};
@@ -22,9 +21,6 @@ use crate::edge::LOOPS;
 use crate::edge::metrics::RelayMetrics;
 use crate::sys::packet_thread::PacketThread;
 
-/// Commands on their way to one thread; whoever sends more waits.
-const COMMANDS: usize = 64;
-
 /// The `io_uring` relay. Its loops end when it and all handles are gone.
 pub struct UringRelay {
     threads: Vec<Arc<Remote>>,
@@ -33,11 +29,8 @@ pub struct UringRelay {
     rng: Mutex<SeededRng>,
 }
 
-/// Commands one reactor.
-struct Remote {
-    commands: Option<SyncSender<Command>>,
-    wake: Arc<EventFd>,
-}
+/// Commands one reactor, which ends when this is gone. Not a queue: one command where a route begins, and one where it ends.
+struct Remote(UnboundedSender<Command>);
 
 impl UringRelay {
     /// Starts a loop in each thread; each shows in `loops` that it turns.
@@ -101,24 +94,21 @@ pub(super) fn bound(listener: &Socket) -> io::Result<std::net::SocketAddr> {
 }
 
 fn start(thread: &PacketThread, metrics: RelayMetrics, loops: RollCall) -> io::Result<Arc<Remote>> {
-    let (commands, queue) = sync_channel(COMMANDS);
-    let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+    let (commands, queue) = unbounded_channel();
     let (ready, started) = sync_channel(1);
-    let loop_wake = duplicate(&wake)?;
-    thread.run(move || run(queue, loop_wake, metrics, loops, ready));
+    thread.run(move || run(queue, metrics, loops, ready));
     started.recv().map_err(io::Error::other)??;
-    Ok(Arc::new(Remote { commands: Some(commands), wake }))
+    Ok(Arc::new(Remote(commands)))
 }
 
 /// The loop. The ring is made here because only the thread that made it may use it.
 async fn run(
-    queue: Receiver<Command>,
-    wake: OwnedFd,
+    queue: UnboundedReceiver<Command>,
     metrics: RelayMetrics,
     loops: RollCall,
     ready: SyncSender<io::Result<()>>,
 ) {
-    let reactor = Reactor::new(queue, wake, metrics);
+    let reactor = Reactor::new(queue, metrics);
     let (mut reactor, report) = match reactor {
         Ok(reactor) => (Some(reactor), Ok(())),
         Err(error) => (None, Err(error)),
@@ -136,24 +126,8 @@ async fn run(
     }
 }
 
-fn duplicate(wake: &EventFd) -> io::Result<OwnedFd> {
-    use std::os::fd::AsFd;
-    wake.as_fd().try_clone_to_owned()
-}
-
 impl Remote {
     fn send(&self, command: Command) -> Result<(), RelayError> {
-        let commands = self.commands.as_ref().ok_or(RelayError::Unresponsive)?;
-        commands.send(command).map_err(|_| RelayError::Unresponsive)?;
-        self.wake.write(1).map_err(|_| RelayError::Unresponsive)?;
-        Ok(())
-    }
-}
-
-impl Drop for Remote {
-    fn drop(&mut self) {
-        // The closed queue tells the thread to end, the wake-up to look.
-        self.commands = None;
-        self.wake.write(1).ok();
+        self.0.send(command).map_err(|_| RelayError::Unresponsive)
     }
 }
