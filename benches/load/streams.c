@@ -48,33 +48,30 @@ static void exchange(int descriptor) {
     if (write(descriptor, &byte, 1) != 1 || read(descriptor, &byte, 1) != 1) fail("a byte there and back");
 }
 
+static void watch(int poll, int operation, int descriptor, int events) {
+    struct epoll_event event = {.events = events, .data.fd = descriptor};
+    if (epoll_ctl(poll, operation, descriptor, &event)) fail("epoll_ctl");
+}
+
 static _Noreturn void serve(char **words) {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(atoi(words[0]))};
     int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), poll = epoll_create1(0);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(listener, (void *)&at, sizeof at) || listen(listener, 4096)) fail("listen");
-    struct epoll_event add = {.events = EPOLLIN, .data.fd = listener}, events[EVENTS];
-    epoll_ctl(poll, EPOLL_CTL_ADD, listener, &add);
+    struct epoll_event events[EVENTS];
+    watch(poll, EPOLL_CTL_ADD, listener, EPOLLIN);
     for (char room[4096];;) {
         int ready = epoll_wait(poll, events, EVENTS, -1);
         for (int at = 0; at < ready; at++) {
             int from = events[at].data.fd;
             if (from == listener) {
-                for (int new; (new = accept4(listener, 0, 0, SOCK_NONBLOCK)) >= 0;) {
-                    add.data.fd = new;
-                    epoll_ctl(poll, EPOLL_CTL_ADD, new, &add);
-                }
+                for (int new; (new = accept4(listener, 0, 0, SOCK_NONBLOCK)) >= 0;) watch(poll, EPOLL_CTL_ADD, new, EPOLLIN);
                 continue;
             }
             ssize_t got = read(from, room, sizeof room);
             if (got <= 0 || write(from, room, got) != got) close(from);
         }
     }
-}
-
-static void watch(int poll, int operation, int descriptor, int events) {
-    struct epoll_event event = {.events = events, .data.fd = descriptor};
-    if (epoll_ctl(poll, operation, descriptor, &event)) fail("epoll_ctl");
 }
 
 // Says its byte as soon as it is connected.

@@ -11,6 +11,7 @@ from typing import Iterator
 
 import pytest
 
+from . import echo_routes
 from .lab import Lab, LabImpossible
 from .lock import LabBusy
 from .processes import CommandFailed
@@ -41,6 +42,13 @@ def lab(raised: Lab) -> Iterator[Lab]:
     raised.restore()
     yield raised
     raised.restore()
+
+
+@pytest.fixture
+def listening(lab: Lab) -> Iterator[Lab]:
+    """The lab with a service on machines A and C, and the gateway's ports that lead to them."""
+    with echo_routes.opened(lab):
+        yield lab
 
 
 @pytest.hookimpl(hookwrapper=True)

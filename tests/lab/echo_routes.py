@@ -21,17 +21,19 @@ UPSTREAMS = {
 
 
 @contextmanager
-def opened(lab: Lab) -> Iterator[Lab]:
+def opened(lab: Lab) -> Iterator[None]:
     """The services run, the policy lets the gateway reach them, and its ports listen."""
     echoes = [services.start_echo(lab.processes, machine.space, ECHO_PORT) for machine in (lab.a, lab.c)]
-    lab.gateway.set_policy(_with_echo_allowed(lab.gateway.seed_policy))
-    lab.set_routes(_with_routes_to_echo(lab.gateway.seed_routes))
-    for port, (protocol, _) in UPSTREAMS.items():
-        sockets = (f"-l{protocol[0]}", f"sport = :{port}")
-        eventually(f"the gateway listens on {port}", lambda: lab.network.gateway.sockets(*sockets), within=5)
-    yield lab
-    for echo in echoes:
-        lab.processes.stop(echo)
+    try:
+        lab.gateway.set_policy(_with_echo_allowed(lab.gateway.seed_policy))
+        lab.set_routes(_with_routes_to_echo(lab.gateway.seed_routes))
+        for port, (protocol, _) in UPSTREAMS.items():
+            sockets = (f"-l{protocol[0]}", f"sport = :{port}")
+            eventually(f"the gateway listens on {port}", lambda: lab.network.gateway.sockets(*sockets), within=5)
+        yield
+    finally:
+        for echo in echoes:
+            lab.processes.stop(echo)
 
 
 def route(port: int) -> str:

@@ -26,8 +26,7 @@ SCRATCH_PREFIX = f"genkan-lab-{PREFIX}"
 LOGS = layout.ROOT / "target" / "lab"
 KEPT_RUNS = 5
 GUEST_USER = "guests"
-CERTIFICATES_WITHIN = 180.0
-"""An order that failed is repeated after two to two and a half minutes; on a busy machine that happens."""
+CERTIFICATES_WITHIN = 60.0
 
 
 class LabImpossible(Exception):

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Iterator
-
-import pytest
-
 from . import echo_routes, paths, visits
 from .capture import marker
 from .lab import Lab
@@ -15,12 +11,6 @@ LONG = "x" * 1400
 PARTS_MIN = 4
 """Two of the question, two of the answer."""
 IS_FRAGMENT = "ip[6:2] & 0x3fff != 0"
-
-
-@pytest.fixture
-def listening(lab: Lab) -> Iterator[Lab]:
-    with echo_routes.opened(lab):
-        yield lab
 
 
 def test_a_long_datagram_goes_through_the_tunnel_in_fragments(listening: Lab) -> None:

@@ -32,13 +32,6 @@ FLOW_LIVES = 60
 HEARD_WITHIN = 10
 
 
-@pytest.fixture
-def listening(lab: Lab) -> Iterator[Lab]:
-    """The lab with a service on machines A and C, and the gateway's ports that lead to them."""
-    with echo_routes.opened(lab):
-        yield lab
-
-
 @dataclass(frozen=True)
 class Talks:
     """TCP connections that are held through a silence, by who speaks first after it."""

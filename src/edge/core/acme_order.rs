@@ -58,7 +58,7 @@ pub struct OrderBook {
 struct Standing {
     /// Of the certificate in hand.
     validity: Option<Validity>,
-    /// Orders that failed since the last one that did not, but for the unseen ones.
+    /// Orders that failed since the last one that did not: those that the authority looked at, and the others.
     refused: u32,
     unseen: u32,
     not_before: Instant,
@@ -103,13 +103,11 @@ impl OrderBook {
     pub fn handle_failure(&mut self, name: &str, failure: Failure, now: Instant) -> Duration {
         let jitter = f64::from(self.rng.next_u32()) / f64::from(u32::MAX) / 4.0;
         let Some(standing) = self.names.get_mut(name) else { return Duration::ZERO };
-        let (count, first, floor, longest) = match failure {
-            Failure::Ordinary => (&mut standing.refused, FIRST_DELAY, FIRST_DELAY, LONGEST_DELAY),
-            Failure::RateLimited => (&mut standing.refused, FIRST_DELAY, RATE_LIMIT_DELAY, LONGEST_DELAY),
-            Failure::Unseen => {
-                (&mut standing.unseen, FIRST_DELAY_UNSEEN, FIRST_DELAY_UNSEEN, LONGEST_DELAY_UNSEEN)
-            }
+        let (count, first, longest) = match failure {
+            Failure::Ordinary | Failure::RateLimited => (&mut standing.refused, FIRST_DELAY, LONGEST_DELAY),
+            Failure::Unseen => (&mut standing.unseen, FIRST_DELAY_UNSEEN, LONGEST_DELAY_UNSEEN),
         };
+        let floor = if failure == Failure::RateLimited { RATE_LIMIT_DELAY } else { first };
         let doubled = first.saturating_mul(2_u32.saturating_pow(*count));
         let delay = doubled.clamp(floor, longest).mul_f64(1.0 + jitter);
         *count = count.saturating_add(1);

@@ -110,8 +110,8 @@ impl<T: Copy> Ring<T> {
         self.submit(entry, token, Held::Send(Rc::clone(socket), chunk))
     }
 
-    /// Tells once when `file` is readable. Not for an eventfd: what that ends shows at [`Ring::watch`] the first time and then no
-    /// more (Linux 6.18, an eventfd that would signal another).
+    /// Tells once when `file` is readable. Not for an eventfd: from the second time on it does not show at [`Ring::watch`], which is
+    /// one itself (seen on Linux 6.18).
     ///
     /// # Errors
     /// As [`Ring::receive`].
